@@ -1,0 +1,1 @@
+"""Deciding and running: the market, its manager, its contractors, and their actors."""

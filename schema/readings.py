@@ -1,0 +1,61 @@
+"""What a parser hands on: rows, and what it had to reject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schema.rows.base import Row
+
+
+class Quality(StrEnum):
+    """Who says so."""
+
+    PUBLISHED = "published"
+    """The source said it."""
+    ESTIMATED = "estimated"
+    """We derived it from published figures by a documented method."""
+    SYNTHETIC = "synthetic"
+    """Made up to keep going; never shares a key with a real figure."""
+
+
+class Source(StrEnum):
+    """The four sources, as ``api_logs`` and ``inspect sources`` name them."""
+
+    CARBON_INTENSITY = "carbon_intensity"
+    NESO = "neso"
+    ELEXON = "elexon"
+    BECKN = "beckn"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One row of a reply that cannot be used.
+
+    ``where`` is a path into the payload (``data[3].intensity`` or ``row 17``); ``reason`` says
+    which value was found and what is allowed.
+    """
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The rows of one reply, in the order of the reply, and its rejected rows."""
+
+    rows: Sequence[Row] = ()
+    rejected: Sequence[Rejected] = field(default=())
+
+    @classmethod
+    def merged(cls, parts: Iterable[Parsed]) -> Parsed:
+        """Put several replies' rows behind each other."""
+        rows: list[Row] = []
+        rejected: list[Rejected] = []
+        for part in parts:
+            rows.extend(part.rows)
+            rejected.extend(part.rejected)
+        return cls(tuple(rows), tuple(rejected))

@@ -1,0 +1,67 @@
+"""Settings in force: the model only. ``run_cluster.py`` loads it once and hands parts on.
+
+Names: ``SUPABASE_URL``, ``SUPABASE_KEY``, ``SUPABASE_DB_URL`` as Supabase's own tools have them;
+everything else starts with ``GRIDPACT_``. ``.env`` in the working folder is read too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+def _named(name: str) -> AliasChoices:
+    return AliasChoices(name)
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its unit."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GRIDPACT_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    supabase_url: str | None = Field(default=None, validation_alias=_named("SUPABASE_URL"))
+    supabase_key: SecretStr | None = Field(default=None, validation_alias=_named("SUPABASE_KEY"))
+    supabase_db_url: SecretStr | None = Field(
+        default=None, validation_alias=_named("SUPABASE_DB_URL")
+    )
+    home: Path | None = None
+    """State folder; None lets ``storage.home`` choose."""
+
+    carbon_value_gbp_per_tonne: float = Field(default=264.0, ge=0)
+    """UK government central value of carbon for 2026, in 2020 prices."""
+
+    spool_limit_bytes: int = Field(default=512 * MIB, ge=4 * MIB)
+    ingest_batch_rows: int = Field(default=5000, ge=100, le=20_000)
+    ingest_batch_bytes: int = Field(default=1_000_000, ge=100_000)
+    ingest_in_flight: int = Field(default=4, ge=1, le=16)
+
+    carbon_intensity_url: str = "https://api.carbonintensity.org.uk"
+    neso_url: str = "https://api.neso.energy/api/3/action"
+    elexon_url: str = "https://data.elexon.co.uk/bmrs/api/v1"
+    beckn_url: str = "https://deg-hackathon-bap-sandbox.becknprotocol.io/api"
+
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    ray_dashboard: bool = False
+
+    @model_validator(mode="after")
+    def _hosted_needs_both(self) -> Self:
+        if (self.supabase_url is None) != (self.supabase_key is None):
+            missing = "SUPABASE_KEY" if self.supabase_key is None else "SUPABASE_URL"
+            msg = (
+                f"{missing} is missing: a hosted Supabase needs SUPABASE_URL and SUPABASE_KEY; "
+                "unset both to use the embedded one"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def hosted(self) -> bool:
+        """Say whether a hosted Supabase is configured."""
+        return self.supabase_url is not None

@@ -1,0 +1,1 @@
+"""Persistence: the spool, the storage actor, and the Supabase it drains into."""
