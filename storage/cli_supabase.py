@@ -1,0 +1,98 @@
+"""``gridpact supabase``: the embedded Supabase by itself."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from schema.settings import Settings
+from storage.embedded.attach import attach_or_start
+from storage.embedded.daemon import start_detached, stop_detached
+from storage.embedded.status import Status, read_status
+from storage.embedded.studio import studio as open_studio
+from storage.home import prepare_home, resolve_home
+
+MIGRATE = "storage.migrations:migrate"
+"""Imported by the detached process, so a name and not the function."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The Supabase that gridpact runs on this machine: PostgreSQL 17 and its REST API.",
+)
+
+_ShowKeys = Annotated[bool, typer.Option("--show-keys", help="Show keys and passwords in full.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command()
+def up(context: typer.Context, *, as_json: _Json = False) -> None:
+    """Start it and leave it running until ``stop``; does nothing when it is up."""
+    settings = _settings(context)
+    if settings.hosted:
+        _say(f"SUPABASE_URL is set: {settings.supabase_url} is used, nothing is started")
+    else:
+        start_detached(_home(settings), MIGRATE, progress=_say)
+    _print_status(read_status(settings), as_json=as_json, show_keys=False)
+
+
+@app.command()
+def status(context: typer.Context, *, show_keys: _ShowKeys = False, as_json: _Json = False) -> None:
+    """Say whether it is up, where, and with which keys."""
+    _print_status(read_status(_settings(context)), as_json=as_json, show_keys=show_keys)
+
+
+@app.command()
+def stop(context: typer.Context) -> None:
+    """Stop what ``up`` left running, within 10 seconds."""
+    home = _home(_settings(context))
+    typer.echo("stopped" if stop_detached(home) else "it was not running")
+
+
+@app.command()
+def studio(context: typer.Context) -> None:
+    """Open Studio on this machine until Ctrl-C. Whoever opens its page may change everything."""
+    settings = _settings(context)
+    if settings.hosted:
+        typer.echo("a hosted project has its Studio at https://supabase.com/dashboard")
+        return
+    # Imported here: the module is needed in this process only for this command.
+    from storage.migrations import migrate
+
+    closed = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: closed.set())
+    with (
+        attach_or_start(settings, migrate=migrate, progress=_say),
+        open_studio(_home(settings), progress=_say) as url,
+    ):
+        typer.echo(url)
+        _say("Studio is open at this address; Ctrl-C ends it")
+        closed.wait()
+
+
+def _settings(context: typer.Context) -> Settings:
+    return context.obj if isinstance(context.obj, Settings) else Settings()
+
+
+def _home(settings: Settings) -> Path:
+    return prepare_home(settings.home or resolve_home())
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_status(found: Status, *, as_json: bool, show_keys: bool) -> None:
+    content = found.describe(show_keys=show_keys)
+    if as_json:
+        typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
+        return
+    width = max(map(len, content))
+    for name, value in content.items():
+        if value is not None:
+            typer.echo(f"{name:<{width}}  {value}")
