@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -45,17 +45,25 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The rows of one reply, in the order of the reply, and its rejected rows."""
+    """The rows of one reply, in the order of the reply, and its rejected rows.
+
+    ``skipped`` counts what was left out on purpose and is no error: aggregate areas,
+    placeholders, forecast mixes; by the reason, a plural noun.
+    """
 
     rows: Sequence[Row] = ()
     rejected: Sequence[Rejected] = field(default=())
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def merged(cls, parts: Iterable[Parsed]) -> Parsed:
         """Put several replies' rows behind each other."""
         rows: list[Row] = []
         rejected: list[Rejected] = []
+        skipped: dict[str, int] = {}
         for part in parts:
             rows.extend(part.rows)
             rejected.extend(part.rejected)
-        return cls(tuple(rows), tuple(rejected))
+            for why, count in part.skipped.items():
+                skipped[why] = skipped.get(why, 0) + count
+        return cls(tuple(rows), tuple(rejected), skipped)
