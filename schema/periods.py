@@ -124,3 +124,16 @@ class Interval:
 def half_hours(start: datetime, count: int) -> list[datetime]:
     """Give ``count`` half-hour starts from ``start`` on."""
     return [start + i * HALF_HOUR for i in range(count)]
+
+
+def half_hour_number(instant: datetime) -> int:
+    """Number the half hour that contains an instant, counted from 1970 in UTC.
+
+    Between processes and inside the market half hours are such numbers.
+    """
+    return int(require_utc(instant).timestamp()) // 1800
+
+
+def half_hour_start(number: int) -> datetime:
+    """Give the first instant of a numbered half hour, UTC."""
+    return datetime.fromtimestamp(number * 1800, UTC)

@@ -1,0 +1,52 @@
+# One file for people and machines alike. Needs Python >= 3.11 with venv, and make; nothing else.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+SOURCES := schema storage fetchers agents scenarios tests run_cluster.py
+
+.PHONY: help setup demo test test-long lint format clean
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+# Python packages are installed again only when pyproject.toml changed; Node packages and the
+# PostgreSQL binaries only when package-lock.json did.
+$(STAMP): pyproject.toml package.json package-lock.json
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "gridpact needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -x $(BIN)/python || { echo "[1/3] virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "[2/3] Python packages (about 600 MB once, a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 2> >(grep -v '^WARNING: Location' >&2)
+	@$(BIN)/python -m storage.embedded.node --check >/dev/null 2>&1 \
+	  || { echo "      no Node >= 20.19 here: taking it from PyPI (61 MB)"; \
+	       $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[node]' 2> >(grep -v '^WARNING: Location' >&2); }
+	@echo "[3/3] embedded Supabase: PostgreSQL and its REST API (about 80 MB once)"
+	@$(BIN)/python run_cluster.py supabase install
+	@touch $@
+
+setup: $(STAMP) ## virtual environment, packages and the embedded Supabase
+
+demo: setup ## replay windy-night through Ray into Supabase
+	@$(BIN)/python run_cluster.py replay windy-night
+
+test: setup ## format, lint, types, import contracts, and the test suite
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m pytest -q -m 'not long and not live'
+
+test-long: setup ## what takes longer than the suite may
+	@$(BIN)/python -m pytest -q -m 'long and not live'
+
+lint: setup ## ruff, mypy --strict, import contracts
+	@$(BIN)/ruff format --check --quiet $(SOURCES)
+	@$(BIN)/ruff check --quiet $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: setup ## write files the way lint wants them
+	@$(BIN)/ruff format --quiet $(SOURCES)
+	@$(BIN)/ruff check --quiet --fix $(SOURCES)
+
+clean: ## remove what set-up and runs made here
+	@rm -rf $(VENV) .gridpact .mypy_cache .ruff_cache .pytest_cache

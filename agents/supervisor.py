@@ -1,0 +1,206 @@
+"""The cluster and its actors: names, placement, restarts, health, and the stop protocol.
+
+A plain class in the driver. Nothing else in the project sets a name, a resource or a restart
+policy, and nothing else starts or ends Ray. ``ray stop`` is never used: it ends every Ray
+process of the machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from agents.listeners import require_loopback
+from agents.ray_env import NAMESPACE
+from schema.errors import AgentUnavailable, ConfigurationError
+from schema.rows.system import AgentKind
+
+START_TIMEOUT_S = 60.0
+STOP_BUDGET_S = 10.0
+
+#: The storage actor must run where its spool file lies; everybody else may move.
+SPOOL = {"spool": 1.0}
+
+
+@dataclass(frozen=True)
+class ActorSpec:
+    """One actor to start.
+
+    ``shell`` is a plain class with ``ping`` and ``stop``; ``args`` hold names and paths, never
+    handles (a restart runs the constructor again) and never secrets (they reach Ray's logs).
+    """
+
+    name: str
+    kind: AgentKind
+    shell: type
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What an actor answered when asked whether it lives."""
+
+    name: str
+    kind: AgentKind
+    node: str
+    pid: int
+
+
+class Cluster:
+    """A local Ray cluster of our own, or one that runs already, with our actors on it."""
+
+    def __init__(
+        self,
+        *,
+        address: str | None,
+        temp_parent: Path,
+        namespace: str = NAMESPACE,
+        dashboard: bool = False,
+    ) -> None:
+        self._address = address
+        self._temp = temp_parent / "ray"
+        self.namespace = namespace
+        self._dashboard = dashboard
+        self._actors: dict[str, tuple[ActorSpec, ActorHandle]] = {}
+
+    def start(self) -> None:
+        """Start or join the cluster and check that only loopback listens.
+
+        Raises:
+            ConfigurationError: A listener beyond loopback, or a cluster that refuses us.
+        """
+        common: dict[str, Any] = {
+            "namespace": self.namespace,
+            "log_to_driver": False,
+            "logging_level": logging.ERROR,
+        }
+        if self._address is not None:
+            try:
+                ray.init(address=self._address, **common)
+            except (ConnectionError, RuntimeError) as exc:
+                raise ConfigurationError(
+                    f"cannot join the Ray cluster at {self._address}: {exc}. Is it up, and is "
+                    "the token of GRIDPACT_HOME/ray/token its own?"
+                ) from exc
+            return
+        for attempt in (1, 2):
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=os.cpu_count(),
+                    resources=dict(SPOOL),
+                    include_dashboard=self._dashboard,
+                    _temp_dir=str(self._temp),
+                    **common,
+                )
+                break
+            except (RuntimeError, TimeoutError):
+                # "node timed out during startup" was seen once in many starts.
+                ray.shutdown()
+                if attempt == 2:  # noqa: PLR2004
+                    raise
+        require_loopback(os.getpid())
+
+    def launch(self, specs: Sequence[ActorSpec]) -> list[Heartbeat]:
+        """Start actors at the same time and wait until each answers.
+
+        Raises:
+            AgentUnavailable: Names the actors that did not answer in time.
+        """
+        for spec in specs:
+            self._actors[spec.name] = (spec, self._create(spec))
+        return self.heartbeats([spec.name for spec in specs], timeout_s=START_TIMEOUT_S)
+
+    def _create(self, spec: ActorSpec) -> ActorHandle:
+        options: dict[str, Any] = {
+            "name": spec.name,
+            "namespace": self.namespace,
+            # The default would admit as many actors as cores and let the next wait unseen.
+            "num_cpus": 0,
+            # A restart runs the constructor; the caller repeats what it cannot be sure of.
+            "max_restarts": -1,
+            "max_task_retries": 0,
+            "concurrency_groups": {"health": 1},
+        }
+        if spec.resources:
+            options["resources"] = dict(spec.resources)
+        return ray.remote(**options)(spec.shell).remote(**spec.kwargs)
+
+    def heartbeats(
+        self, names: Sequence[str] | None = None, *, timeout_s: float = 5.0
+    ) -> list[Heartbeat]:
+        """Ask actors whether they live.
+
+        Raises:
+            AgentUnavailable: Names those that did not answer within the time.
+        """
+        chosen = list(self._actors) if names is None else list(names)
+        calls = {name: self._actors[name][1].ping.remote() for name in chosen}
+        ready, _ = ray.wait(list(calls.values()), num_returns=len(calls), timeout=timeout_s)
+        answered = set(ready)
+        beats: list[Heartbeat] = []
+        silent: list[str] = []
+        for name, call in calls.items():
+            if call not in answered:
+                silent.append(name)
+                continue
+            try:
+                node, pid = ray.get(call)
+            except ray.exceptions.RayActorError as exc:
+                silent.append(f"{name} ({type(exc).__name__})")
+                continue
+            beats.append(Heartbeat(name, self._actors[name][0].kind, node, pid))
+        if silent:
+            raise AgentUnavailable(
+                f"no answer within {timeout_s:g} s from: {', '.join(silent)}; "
+                f"their logs are in {self._temp}/session_latest/logs",
+                actors=silent,
+            )
+        return beats
+
+    def handle(self, name: str) -> ActorHandle:
+        """Give an actor that this cluster started."""
+        return self._actors[name][1]
+
+    def stop(self, *, budget_s: float = STOP_BUDGET_S) -> list[str]:
+        """Stop actors, storage last, then Ray; give the names that did not answer.
+
+        Rows not yet in Supabase stay in the spool.
+        """
+        deadline = time.monotonic() + budget_s
+        last = {AgentKind.STORAGE}
+        unanswered: list[str] = []
+        for kinds_last in (False, True):
+            group = {
+                name: handle.stop.remote()
+                for name, (spec, handle) in self._actors.items()
+                if (spec.kind in last) is kinds_last
+            }
+            if not group:
+                continue
+            left = max(0.5, deadline - time.monotonic())
+            share = left if kinds_last else left / 2
+            ready, late = ray.wait(list(group.values()), num_returns=len(group), timeout=share)
+            unanswered += [name for name, call in group.items() if call in set(late)]
+            for call in ready:
+                try:
+                    ray.get(call)
+                except ray.exceptions.RayError as exc:
+                    unanswered.append(f"{type(exc).__name__}")
+        self._actors.clear()
+        ray.shutdown()
+        return unanswered
+
+
+def where_am_i() -> tuple[str, int]:
+    """Give the node and process an actor runs in; every shell's answer to ``ping``."""
+    return ray.get_runtime_context().get_node_id(), os.getpid()
