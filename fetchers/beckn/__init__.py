@@ -1,0 +1,1 @@
+"""Beckn compute-energy: discovery of windows, and orders for them."""

@@ -1,0 +1,317 @@
+"""One order for one window, from select to confirm, as a pure state machine.
+
+    select ──on_select──▶ init ──on_init──▶ confirm ──on_confirm──▶ booked
+       │                    │                  │ no answer, or neither confirmed nor refused
+       ├─ NACK, lost        ├─ NACK, lost      ▼
+       │  no answer         │  no answer     status ──confirmed──▶ booked
+       ▼                    ▼                  │ anything else
+    refused              refused             cancel ──▶ refused
+       other capacity or price at any step ▶ changed (after confirm: cancel first)
+
+Ids follow from the run, the window, the organisation and the attempt, so that a process which
+starts again sends the same messages, and a provider can tell them for repeats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from fetchers.beckn.callbacks import OrderedWindow, OrderView
+from fetchers.beckn.catalog import WindowKey, WindowTerms
+from fetchers.beckn.wire import Envelope
+from schema.ids import row_id
+from schema.periods import HALF_HOUR, ceil_half_hour, floor_half_hour
+
+#: Powers and prices that differ by less are the same figure, written twice.
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOrder:
+    """What the market wants of one window for one organisation.
+
+    ``load_kw`` holds the mean power of each half hour that lies wholly inside the window, from
+    its first one on. ``price_per_kwh`` and ``capacity_kw`` are the terms the market counted on.
+    ``ordinal`` numbers the orders for one window within one conversation from 0; it keeps their
+    rows in order. ``attempt`` rises when the same organisation orders the same window again.
+    """
+
+    bpp_id: str
+    item_id: str
+    starts_at: datetime
+    ends_at: datetime
+    organisation: str
+    load_kw: tuple[float, ...]
+    price_per_kwh: float
+    capacity_kw: float
+    decided_at: datetime
+    currency: str = "GBP"
+    conversation_id: str = ""
+    attempt: int = 1
+    ordinal: int = 0
+
+    def __post_init__(self) -> None:
+        room = max(0, (floor_half_hour(self.ends_at) - ceil_half_hour(self.starts_at)) // HALF_HOUR)
+        if not 0 < len(self.load_kw) <= room:
+            msg = (
+                f"order of {self.organisation} for {self.item_id}: load_kw has "
+                f"{len(self.load_kw)} half hours, the window holds {room}; give 1 to {room}"
+            )
+            raise ValueError(msg)
+        if min(self.load_kw) < 0 or max(self.load_kw) <= 0:
+            msg = (
+                f"order of {self.organisation} for {self.item_id}: powers are 0 or more, one above"
+            )
+            raise ValueError(msg)
+
+    @property
+    def key(self) -> WindowKey:
+        """The window's natural key."""
+        return (self.bpp_id, self.item_id, self.starts_at)
+
+    @property
+    def peak_kw(self) -> float:
+        """Largest draw of any half hour: what must be reserved."""
+        return max(self.load_kw)
+
+    @property
+    def energy_kwh(self) -> float:
+        """Energy over all half hours."""
+        return sum(self.load_kw) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIds:
+    """The ids of one order; the same whenever the same order is made."""
+
+    run_id: str
+    order: WindowOrder
+
+    @property
+    def transaction_id(self) -> str:
+        """Spans select to cancel."""
+        return self._named("transaction")
+
+    @property
+    def order_id(self) -> str:
+        """The order's own id, chosen by the buyer."""
+        return self._named("order")
+
+    def message_id(self, action: str, at: datetime | None = None) -> str:
+        """Give the id of the message for an action; ``at`` where an action is repeated."""
+        return self._named("message", action, at)
+
+    def _named(self, *what: str | datetime | None) -> str:
+        order = self.order
+        return row_id(
+            "beckn_order",
+            self.run_id,
+            *order.key,
+            order.organisation,
+            order.conversation_id,
+            order.attempt,
+            *what,
+        )
+
+
+class OrderOutcome(StrEnum):
+    """How an order ended."""
+
+    BOOKED = "booked"
+    REFUSED = "refused"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResult:
+    """The end of an order.
+
+    ``reason`` is empty for a booking. ``terms`` are the provider's present terms where it named
+    any: of a booking the booked ones, of a change the new ones.
+    """
+
+    order: WindowOrder
+    outcome: OrderOutcome
+    order_id: str
+    reason: str = ""
+    terms: WindowTerms | None = None
+
+
+class Step(StrEnum):
+    """What is to be sent next."""
+
+    SELECT = "select"
+    INIT = "init"
+    CONFIRM = "confirm"
+    STATUS = "status"
+    CANCEL = "cancel"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderState:
+    """Where an order stands: the next step, the terms so far, and the end once it is known."""
+
+    step: Step
+    terms: WindowTerms
+    result: OrderResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one step: a callback, or the reason why none did."""
+
+    envelope: Envelope | None = None
+    view: OrderView | None = None
+    failure: str | None = None
+
+
+def start(terms: WindowTerms) -> OrderState:
+    """Give the state of an order that is still to be sent."""
+    return OrderState(Step.SELECT, terms)
+
+
+def apply_answer(ids: OrderIds, state: OrderState, answer: Answer) -> OrderState:
+    """Give the state after the answer to ``state.step``."""
+    refusal = _refusal(state.step, answer)
+    match state.step:
+        case Step.SELECT | Step.INIT:
+            return _after_quote(ids, state, answer, refusal)
+        case Step.CONFIRM:
+            return _after_confirm(ids, state, answer, refusal)
+        case Step.STATUS:
+            return _after_status(ids, state, answer, refusal)
+        case Step.CANCEL | Step.DONE:
+            # Whatever a provider answers to a cancellation, we do not use the window.
+            return replace(state, step=Step.DONE)
+
+
+def _after_quote(
+    ids: OrderIds, state: OrderState, answer: Answer, refusal: str | None
+) -> OrderState:
+    if refusal is not None:
+        return _ended(ids, state, OrderOutcome.REFUSED, refusal)
+    terms = _terms(ids.order, state.terms, answer)
+    change = _change(ids.order, terms, answer, reserved=state.step is Step.INIT)
+    state = replace(state, terms=terms)
+    if change is not None:
+        return _ended(ids, state, OrderOutcome.CHANGED, change)
+    return replace(state, step=Step.INIT if state.step is Step.SELECT else Step.CONFIRM)
+
+
+def _after_status(
+    ids: OrderIds, state: OrderState, answer: Answer, refusal: str | None
+) -> OrderState:
+    if refusal is None and answer.view is not None and answer.view.booked:
+        return _ended(ids, state, OrderOutcome.BOOKED, "")
+    shown = refusal or f"the order's status is {_status(answer)}"
+    reason = f"confirm was not answered clearly; asked again, {shown}; cancelled"
+    return _cancelling(ids, state, OrderOutcome.REFUSED, reason)
+
+
+def _after_confirm(
+    ids: OrderIds, state: OrderState, answer: Answer, refusal: str | None
+) -> OrderState:
+    if answer.failure is not None:
+        # The message may have arrived: only the provider knows, so it is asked.
+        return replace(state, step=Step.STATUS)
+    if refusal is not None:
+        return _ended(ids, state, OrderOutcome.REFUSED, refusal)
+    if answer.view is None or not answer.view.booked:
+        return replace(state, step=Step.STATUS)
+    terms = _terms(ids.order, state.terms, answer)
+    change = _change(ids.order, terms, answer, reserved=True)
+    state = replace(state, terms=terms)
+    if change is not None:
+        return _cancelling(ids, state, OrderOutcome.CHANGED, f"{change}; cancelled")
+    return _ended(ids, state, OrderOutcome.BOOKED, "")
+
+
+def _refusal(step: Step, answer: Answer) -> str | None:
+    if answer.failure is not None:
+        return f"{step.value} was not answered: {answer.failure}"
+    envelope, view = answer.envelope, answer.view
+    if envelope is None:
+        return f"{step.value} was not answered"
+    if envelope.refused:
+        return f"{step.value} was refused: {envelope.error or 'NACK without a reason'}"
+    if view is None:
+        return f"{step.value} was answered without an order"
+    if view.lost:
+        return f"{step.value} was answered with order status {view.status}"
+    return None
+
+
+def _status(answer: Answer) -> str:
+    status = answer.view.status if answer.view is not None else None
+    return status or "unknown"
+
+
+def _line(order: WindowOrder, answer: Answer) -> OrderedWindow | None:
+    return answer.view.window(order.item_id) if answer.view is not None else None
+
+
+def _terms(order: WindowOrder, known: WindowTerms, answer: Answer) -> WindowTerms:
+    """Give the terms after an answer: what it says, and what was known for the rest."""
+    line = _line(order, answer)
+    if line is None:
+        return known
+    facts = line.facts
+    price = line.price_per_kwh
+    return replace(
+        known,
+        ends_at=facts.ends_at or known.ends_at,
+        capacity_kw=known.capacity_kw if facts.available_kw is None else facts.available_kw,
+        price_per_kwh=known.price_per_kwh if price is None else price,
+        currency=line.currency or known.currency,
+        price_stability=line.price_stability or known.price_stability,
+        slot_id=facts.slot_id or known.slot_id,
+        intensity_gco2_per_kwh=(
+            known.intensity_gco2_per_kwh
+            if facts.intensity_gco2_per_kwh is None
+            else facts.intensity_gco2_per_kwh
+        ),
+        renewable_pct=known.renewable_pct if facts.renewable_pct is None else facts.renewable_pct,
+    )
+
+
+def _change(
+    order: WindowOrder, terms: WindowTerms, answer: Answer, *, reserved: bool
+) -> str | None:
+    """Say which term is no longer the one the market counted on.
+
+    Before the reservation the free capacity must cover the order; from init on the provider
+    shows what it reserved, and its free capacity is already without it.
+    """
+    line = _line(order, answer)
+    facts = line.facts if line is not None else None
+    room = None
+    if facts is not None:
+        room = facts.reserved_kw if reserved else facts.available_kw
+    if terms.currency != order.currency:
+        return f"the price is now in {terms.currency}, ordered in {order.currency}"
+    if abs(terms.price_per_kwh - order.price_per_kwh) > TOLERANCE:
+        return (
+            f"the price is now {terms.price_per_kwh:g} {terms.currency}/kWh, "
+            f"ordered at {order.price_per_kwh:g}"
+        )
+    if facts is not None and facts.starts_at not in (None, order.starts_at):
+        return f"the window now starts at {facts.starts_at:%Y-%m-%dT%H:%MZ}"
+    if facts is not None and facts.ends_at is not None and facts.ends_at < order.ends_at:
+        return f"the window now ends at {facts.ends_at:%Y-%m-%dT%H:%MZ}"
+    if room is not None and room < order.peak_kw * (1 - TOLERANCE):
+        what = "reserved" if reserved else "offered"
+        return f"{room:g} kW are {what}, ordered are {order.peak_kw:g} kW"
+    return None
+
+
+def _ended(ids: OrderIds, state: OrderState, outcome: OrderOutcome, reason: str) -> OrderState:
+    result = OrderResult(ids.order, outcome, ids.order_id, reason, state.terms)
+    return replace(state, step=Step.DONE, result=result)
+
+
+def _cancelling(ids: OrderIds, state: OrderState, outcome: OrderOutcome, reason: str) -> OrderState:
+    ended = _ended(ids, state, outcome, reason)
+    return replace(ended, step=Step.CANCEL)
