@@ -17,6 +17,7 @@ from storage.embedded.daemon import start_detached, stop_detached
 from storage.embedded.status import Status, read_status
 from storage.embedded.studio import studio as open_studio
 from storage.home import prepare_home, resolve_home
+from storage.settings_loader import load_settings
 
 MIGRATE = "storage.migrations:migrate"
 """Imported by the detached process, so a name and not the function."""
@@ -65,18 +66,20 @@ def studio(context: typer.Context) -> None:
     from storage.migrations import migrate
 
     closed = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: closed.set())
     with (
         attach_or_start(settings, migrate=migrate, progress=_say),
         open_studio(_home(settings), progress=_say) as url,
     ):
+        # From here on Ctrl-C is the ordinary end, not a failure.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: closed.set())
         typer.echo(url)
         _say("Studio is open at this address; Ctrl-C ends it")
         closed.wait()
 
 
 def _settings(context: typer.Context) -> Settings:
-    return context.obj if isinstance(context.obj, Settings) else Settings()
+    return context.obj if isinstance(context.obj, Settings) else load_settings()
 
 
 def _home(settings: Settings) -> Path:

@@ -82,7 +82,10 @@ class ApiServer:
             StorageUnavailable: It ended, took more than 60 s, or we were cancelled.
         """
         deadline = time.monotonic() + _READY_TIMEOUT_S
-        while time.monotonic() < deadline and not cancelled():
+        while time.monotonic() < deadline:
+            if cancelled():
+                msg = "the Supabase API was asked to stop while starting"
+                raise StorageUnavailable(msg)
             process = self.process
             code = None if process is None else process.poll()
             if code == _EXIT_PORT_TAKEN:
@@ -91,7 +94,7 @@ class ApiServer:
                 said = processes.tail(self.log, self._log_start)
                 msg = f"the Supabase API ended while starting (exit {code}); {self.log}:\n{said}"
                 raise StorageUnavailable(msg)
-            found = probe(port)
+            found = probe(port, timeout_s=0.5)
             if found is not None and found == (state.instance, self.pid):
                 return
             time.sleep(POLL_S)
@@ -148,10 +151,10 @@ class ApiServer:
         )
 
 
-def probe(port: int) -> tuple[str, int] | None:
+def probe(port: int, timeout_s: float = 3.0) -> tuple[str, int] | None:
     """Ask who serves on a port: its instance and process id; None when nothing healthy does."""
     # Not httpx: it loads certificates for each client, 30 ms that a loopback probe need not pay.
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3.0)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()

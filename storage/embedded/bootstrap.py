@@ -6,11 +6,13 @@ migration that forgets a GRANT must fail here as it does there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
 
+from schema.errors import StorageUnavailable
 from storage.embedded.state import API_ROLE
 
 _ROLES = """
@@ -48,14 +50,28 @@ grant usage on all sequences in schema auth to authenticator;
 """
 
 
+@contextmanager
+def _connection(database_url: str) -> Iterator[psycopg.Connection]:
+    try:
+        with psycopg.connect(database_url) as connection:
+            yield connection
+    except psycopg.Error as exc:
+        # Its text names no password: libpq leaves it out.
+        msg = f"preparing the database failed: {exc}"
+        raise StorageUnavailable(msg) from exc
+
+
 def ensure_roles(database_url: str, api_password: str) -> None:
     """Make roles and schemas that are missing, and set the API's password; repeatable.
 
     Args:
         database_url: As a superuser.
         api_password: For the API's login.
+
+    Raises:
+        StorageUnavailable: The database does not answer or refuses.
     """
-    with psycopg.connect(database_url) as connection:
+    with _connection(database_url) as connection:
         # Roles belong to the whole server: two databases may be prepared at once.
         connection.execute("select pg_advisory_xact_lock(hashtext('gridpact bootstrap'))")
         connection.execute(_ROLES)
@@ -74,15 +90,18 @@ def ensure_auth(database_url: str, version: str, make_tables: Callable[[str], No
         database_url: As a superuser.
         version: Names the exact packages; kept as the comment of the schema ``auth``.
         make_tables: Makes what is missing in the database of the URL it is given.
+
+    Raises:
+        StorageUnavailable: The database does not answer or refuses.
     """
     mark = f"made by gridpact with packages {version}"
-    with psycopg.connect(database_url) as connection:
+    with _connection(database_url) as connection:
         found = connection.execute(
             "select obj_description(to_regnamespace('auth')::oid, 'pg_namespace')"
         ).fetchone()
     if found is not None and found[0] == mark:
         return
     make_tables(database_url)
-    with psycopg.connect(database_url) as connection:
+    with _connection(database_url) as connection:
         connection.execute(_AUTH_GRANTS)
         connection.execute(sql.SQL("comment on schema auth is {}").format(sql.Literal(mark)))

@@ -30,6 +30,9 @@ _UP_TIMEOUT_S = 900.0
 
 _STOP_TIMEOUT_S = 10.0
 _PAUSE_S = 0.1
+_started: list[subprocess.Popen[bytes]] = []
+# Kept, because a Popen that is collected while its process runs raises a ResourceWarning.
+
 _SECRETS = ("SUPABASE_URL", "SUPABASE_KEY", "SUPABASE_DB_URL")
 
 
@@ -110,7 +113,7 @@ def _spawn(layout: Layout, migrate: str | None) -> subprocess.Popen[bytes]:
         command += ["--migrate", migrate]
     output = os.open(layout.supervisor_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -122,6 +125,8 @@ def _spawn(layout: Layout, migrate: str | None) -> subprocess.Popen[bytes]:
         )
     finally:
         os.close(output)
+    _started.append(process)
+    return process
 
 
 def _pass_on(log: Path, start: int, progress: Progress) -> int:

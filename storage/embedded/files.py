@@ -30,12 +30,15 @@ def read_json(path: Path) -> dict[str, object] | None:
     """Read an object from a file; None when there is no such file.
 
     Raises:
-        ConfigurationError: The file does not hold one JSON object.
+        ConfigurationError: It cannot be read, or does not hold one JSON object.
     """
     try:
         content = orjson.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as exc:
+        msg = f"{path} cannot be read: {exc.strerror}; set GRIDPACT_HOME to a folder of your own"
+        raise ConfigurationError(msg, path=str(path)) from exc
     except orjson.JSONDecodeError as exc:
         msg = f"{path} is damaged ({exc}); delete it and start again"
         raise ConfigurationError(msg, path=str(path)) from exc

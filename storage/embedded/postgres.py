@@ -115,7 +115,13 @@ class PostgresServer:
                 end of its log.
         """
         deadline = time.monotonic() + _READY_TIMEOUT_S
-        while time.monotonic() < deadline and not cancelled():
+        while time.monotonic() < deadline:
+            if cancelled():
+                msg = "PostgreSQL was asked to stop while starting"
+                raise StorageUnavailable(msg)
+            # Before the first try too: one whose port is taken ends within this time, and the
+            # program that has the port may keep a connection waiting.
+            time.sleep(2 * POLL_S)
             if self.pid is None:
                 said = processes.tail(self.log, self._log_start)
                 if "could not create any TCP/IP sockets" in said:
@@ -125,7 +131,6 @@ class PostgresServer:
             try:
                 psycopg.connect(database_url, connect_timeout=2).close()
             except psycopg.OperationalError:
-                time.sleep(POLL_S)
                 continue
             return
         said = processes.tail(self.log, self._log_start)
