@@ -67,6 +67,8 @@ class Contract:
     revision: int = 0
     """Counts awards; the highest stands."""
     refusal_reason: str | None = None
+    told: int = 0
+    """Counts what its agent was told; the version of its row."""
 
     @property
     def movable(self) -> bool:

@@ -1,0 +1,264 @@
+"""Finding prices: rounds of calls for proposals with a certified bound in each.
+
+Prices climb by diagonally scaled momentum along (load - capacity) / capacity. Only additions,
+products, quotients and square roots take part, which IEEE arithmetic rounds alike everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.core.market.contractors import Contractors
+from agents.core.market.problem import Market
+from agents.core.market.questions import Respond
+from agents.core.market.tables import window_capacity_price_q
+from agents.core.market.units import MAX_PRICE, Floats, Ints, priced_capacity_nano
+
+MOMENTUM = 0.8
+SCALE_MEMORY = 0.95
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prices:
+    """Announced integer tables: congestion [S, T] and supply [A, T], Q units."""
+
+    mu_q: Ints
+    supply_q: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Round:
+    """One call for proposals and what came back, added up."""
+
+    number: int
+    prices: Prices
+    bound_nano: int
+    loads_by_organisation: dict[str, Ints]
+    refusing: int
+    impossible: int
+    sampled: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Discovered:
+    """The best prices found and every round on the way."""
+
+    prices: Prices
+    bound_nano: int
+    rounds: tuple[Round, ...]
+    refusing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One stretch of discovery.
+
+    Attributes:
+        rounds: Calls for proposals.
+        step: First step, as part of the mean value of energy.
+        sample: Workloads asked, of 2^32; 0 asks all.
+        capacity_share: Energy of those asked / energy of all.
+    """
+
+    rounds: int
+    step: float
+    sample: int = 0
+    salt: int = 0
+
+
+def decay(number: int, rounds: int) -> float:
+    """Give the step's factor of a round: (1 - x^2)^2, near a cosine without one."""
+    x = number / rounds
+    return (1.0 - x * x) * (1.0 - x * x)
+
+
+def opening_prices(market: Market) -> Prices:
+    """Give prices without congestion: the cheapest supply of each region and half hour."""
+    supply = market.area_grid_q().copy()
+    if len(market.slot_q):
+        np.minimum.at(supply, (market.slot_area, market.slot_period), market.slot_q)
+    return Prices(np.zeros_like(market.grid_q), supply)
+
+
+def announce(
+    market: Market, contractors: Contractors, prices: Prices, level: Level, number: int
+) -> Round:
+    """Call for proposals at prices and add the answers up; the bound is exact and rounded down.
+
+    In a sampled round the bound counts the sample alone and certifies nothing.
+    """
+    answers = contractors.ask(
+        Respond(prices.mu_q, prices.supply_q, sample=level.sample, salt=level.salt)
+    )
+    loads: dict[str, Ints] = {}
+    for answer in answers:
+        known = loads.get(answer.organisation)
+        loads[answer.organisation] = answer.loads if known is None else known + answer.loads
+    priced = priced_capacity_nano(prices.mu_q, market.capacity_w)
+    if len(market.slot_q):
+        priced += priced_capacity_nano(
+            window_capacity_price_q(market, prices.supply_q), market.slot_w
+        )
+    return Round(
+        number=number,
+        prices=prices,
+        bound_nano=sum(answer.bound_nano for answer in answers) - priced,
+        loads_by_organisation=loads,
+        refusing=sum(answer.refusing for answer in answers),
+        impossible=sum(answer.impossible for answer in answers),
+        sampled=level.sample != 0,
+    )
+
+
+def discover(
+    market: Market,
+    contractors: Contractors,
+    start: Prices,
+    levels: tuple[Level, ...],
+    *,
+    shares: tuple[float, ...],
+    first_number: int = 1,
+    on_round: Callable[[Round], None] | None = None,
+) -> Discovered:
+    """Look for the prices with the highest bound.
+
+    Args:
+        market: The public side.
+        contractors: Who answers.
+        start: First prices (``opening_prices`` or those of the last conversation).
+        levels: Stretches; later ones start from the best prices of those before.
+        shares: For each level the energy asked / all energy.
+        first_number: Number of the first round.
+        on_round: Told of every round.
+    """
+    rounds: list[Round] = []
+    prices = start
+    best: Round | None = None
+    number = first_number
+    unit = float(np.abs(market.grid_q).mean()) + 1.0
+    for level, share in zip(levels, shares, strict=True):
+        climber = _Climber(market, prices, share, unit)
+        level_best: Round | None = None
+        for turn in range(level.rounds):
+            current = announce(market, contractors, climber.prices(), level, number)
+            number += 1
+            rounds.append(current)
+            if on_round is not None:
+                on_round(current)
+            if level_best is None or current.bound_nano > level_best.bound_nano:
+                level_best = current
+            climber.climb(current, level.step * decay(turn, level.rounds))
+            climber.remember(turn >= level.rounds * 0.6)
+        averaged = announce(market, contractors, climber.average(), level, number)
+        number += 1
+        rounds.append(averaged)
+        if on_round is not None:
+            on_round(averaged)
+        if level_best is None or averaged.bound_nano > level_best.bound_nano:
+            level_best = averaged
+        prices = level_best.prices
+        if not level_best.sampled and (best is None or level_best.bound_nano > best.bound_nano):
+            best = level_best
+    if best is None:
+        best = announce(market, contractors, prices, Level(1, 0.0), number)
+        rounds.append(best)
+        if on_round is not None:
+            on_round(best)
+    return Discovered(best.prices, best.bound_nano, tuple(rounds), best.refusing)
+
+
+class _Climber:
+    """State of the ascent; all tables [S, T] or [A, T], prices in units of ``unit``."""
+
+    def __init__(self, market: Market, start: Prices, share: float, unit: float) -> None:
+        self._market = market
+        self._unit = unit
+        self._capacity = np.maximum(market.capacity_w * share, 1.0)
+        self._mu = start.mu_q / unit
+        self._supply = start.supply_q / unit
+        self._push = np.zeros(self._mu.shape)
+        self._size = np.zeros(self._mu.shape)
+        self._turn = 0
+        self._sum_mu = np.zeros(self._mu.shape)
+        self._sum_supply = np.zeros(self._supply.shape)
+        self._kept = 0
+        self._beta = (1.0, 1.0)
+        self._windows = _WindowClimber(market, share, unit) if len(market.slot_q) else None
+
+    def prices(self) -> Prices:
+        return self._quantised(self._mu, self._supply)
+
+    def average(self) -> Prices:
+        kept = max(self._kept, 1)
+        if not self._kept:
+            return self.prices()
+        return self._quantised(self._sum_mu / kept, self._sum_supply / kept)
+
+    def remember(self, keep: bool) -> None:  # noqa: FBT001
+        if keep:
+            self._sum_mu += self._mu
+            self._sum_supply += self._supply
+            self._kept += 1
+
+    def climb(self, answer: Round, step: float) -> None:
+        loads = np.zeros(self._mu.shape)
+        for part in answer.loads_by_organisation.values():
+            loads += part
+        gradient = np.clip((loads - self._capacity) / self._capacity, -1.0, 10.0)
+        self._mu = np.maximum(0.0, self._mu + step * self._direction(gradient))
+        if self._windows is not None:
+            self._supply = self._windows.climb(self._supply, loads, step)
+
+    def _direction(self, gradient: Floats) -> Floats:
+        self._push = MOMENTUM * self._push + (1.0 - MOMENTUM) * gradient
+        self._size = SCALE_MEMORY * self._size + (1.0 - SCALE_MEMORY) * gradient * gradient
+        first, second = self._beta
+        self._beta = (first * MOMENTUM, second * SCALE_MEMORY)
+        mean = self._push / (1.0 - self._beta[0])
+        scale = self._size / (1.0 - self._beta[1])
+        return np.asarray(mean / (np.sqrt(scale) + 1e-8))
+
+    def _quantised(self, mu: Floats, supply: Floats) -> Prices:
+        mu_q = np.minimum(np.rint(mu * self._unit), MAX_PRICE).astype(np.int64)
+        return Prices(mu_q, np.rint(supply * self._unit).astype(np.int64))
+
+
+class _WindowClimber:
+    """Moves the supply price between the cheapest window and the grid."""
+
+    def __init__(self, market: Market, share: float, unit: float) -> None:
+        self._market = market
+        self._share = share
+        grid = market.area_grid_q() / unit
+        cheapest = grid.copy()
+        np.minimum.at(
+            cheapest, (market.slot_area, market.slot_period), market.slot_q / unit
+        )
+        self._low, self._high = cheapest, grid
+        self._slot_value = market.slot_q / unit
+        self._whole = np.zeros(grid.shape)
+        np.add.at(self._whole, (market.slot_area, market.slot_period), market.slot_w * share)
+        self._push = np.zeros(grid.shape)
+        self._size = np.zeros(grid.shape)
+
+    def climb(self, supply: Floats, loads: Floats, step: float) -> Floats:
+        market = self._market
+        cells = (market.slot_area, market.slot_period)
+        cheaper = self._slot_value < supply[cells]
+        offered = np.zeros(supply.shape)
+        np.add.at(offered, cells, np.where(cheaper, market.slot_w * self._share, 0.0))
+        drawn = np.zeros(supply.shape)
+        np.add.at(drawn, market.area, loads)
+        there = self._whole > 0.0
+        gradient = np.where(
+            there, np.clip((drawn - offered) / np.maximum(self._whole, 1.0), -3.0, 3.0), 0.0
+        )
+        stuck = ((supply <= self._low) & (gradient < 0)) | ((supply >= self._high) & (gradient > 0))
+        gradient[stuck] = 0.0
+        self._push = MOMENTUM * self._push + (1.0 - MOMENTUM) * gradient
+        self._size = SCALE_MEMORY * self._size + (1.0 - SCALE_MEMORY) * gradient * gradient
+        moved = supply + step * self._push / (np.sqrt(self._size) + 1e-8)
+        return np.clip(np.where(there, moved, self._high), self._low, self._high)

@@ -1,0 +1,115 @@
+"""What a plan adds up to: loads, true cost, price at posted tables."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.core.market.fleet import Rows
+from agents.core.market.jit import kernel
+from agents.core.market.kernels_settle import Plan
+from agents.core.market.units import MONEY_EPS, NANO_PER_QW, Bools, Ints
+
+
+@kernel
+def add_loads(rows: Rows, plan: Plan, b: int, loads: Ints, used: Ints) -> None:
+    """Add the watts of one start's plan to ``loads`` [S, T] and to its slots ``used`` [V]."""
+    windows = used.shape[0] > 0
+    for i in range(rows.key.shape[0]):
+        site = plan.site[b, i]
+        if site < 0:
+            continue
+        at = rows.period_ptr[i]
+        supply_at = rows.supply_ptr[i]
+        apart = rows.interruptible[i] != 0
+        for j in range(rows.duration[i]):
+            t = plan.periods[b, at + j] if apart else plan.start[b, i] + j
+            loads[site, t] += rows.power[i]
+            if windows:
+                v = plan.supply[b, supply_at + j]
+                if v >= 0:
+                    used[v] += rows.power[i]
+
+
+@kernel
+def price_rows(
+    rows: Rows, plan: Plan, b: int, cell_price: Ints, slot_price: Ints, out: Ints
+) -> None:
+    """Write each workload's price sum incl. delay into ``out`` [n]; 0 without a place.
+
+    A half hour on grid energy pays ``cell_price`` [S, T], one on slot v of a site pays
+    ``slot_price`` [S, V].
+    """
+    windows = slot_price.shape[1] > 0
+    for i in range(rows.key.shape[0]):
+        site = plan.site[b, i]
+        out[i] = 0
+        if site < 0:
+            continue
+        at = rows.period_ptr[i]
+        supply_at = rows.supply_ptr[i]
+        apart = rows.interruptible[i] != 0
+        total = np.int64(0)
+        for j in range(rows.duration[i]):
+            t = plan.periods[b, at + j] if apart else plan.start[b, i] + j
+            price = cell_price[site, t]
+            if windows:
+                v = plan.supply[b, supply_at + j]
+                if v >= 0:
+                    price = slot_price[site, v]
+            total += price + rows.omega[i] * (t - rows.release[i])
+        out[i] = total
+
+
+@kernel
+def touching_overfull(
+    rows: Rows, plan: Plan, b: int, over: Bools, out: NDArray[np.uint8]
+) -> None:
+    """Mark the workloads of one start that stand in a cell marked ``over`` [S, T]."""
+    for i in range(rows.key.shape[0]):
+        site = plan.site[b, i]
+        if site < 0:
+            continue
+        at = rows.period_ptr[i]
+        apart = rows.interruptible[i] != 0
+        for j in range(rows.duration[i]):
+            t = plan.periods[b, at + j] if apart else plan.start[b, i] + j
+            if over[site, t]:
+                out[i] = 1
+                break
+
+
+@kernel
+def tally_rows(
+    rows: Rows, plan: Plan, grid: Ints, slot_value: Ints, cost: Ints, refused: Ints, dropped: Ints, lost: Ints
+) -> None:
+    """Add each start's true cost (1e-9 GBP, each rounded up, refusals at their value).
+
+    ``refused`` counts workloads without a place, ``dropped`` those of them that are accepted,
+    ``lost`` adds up their refusal values.
+    """
+    windows = slot_value.shape[0] > 0
+    for b in range(plan.site.shape[0]):
+        for i in range(rows.key.shape[0]):
+            site = plan.site[b, i]
+            if site < 0:
+                cost[b] += rows.refusal[i]
+                refused[b] += 1
+                lost[b] += rows.refusal[i]
+                if rows.accepted[i] != 0:
+                    dropped[b] += 1
+                continue
+            at = rows.period_ptr[i]
+            supply_at = rows.supply_ptr[i]
+            apart = rows.interruptible[i] != 0
+            total = np.int64(0)
+            for j in range(rows.duration[i]):
+                t = plan.periods[b, at + j] if apart else plan.start[b, i] + j
+                price = grid[site, t]
+                if windows:
+                    v = plan.supply[b, supply_at + j]
+                    if v >= 0:
+                        price = slot_value[v]
+                total += price + rows.omega[i] * (t - rows.release[i])
+            exact = np.float64(total) * np.float64(rows.power[i]) * NANO_PER_QW
+            cost[b] += np.int64(np.ceil(exact + abs(exact) * MONEY_EPS))

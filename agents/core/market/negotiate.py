@@ -1,0 +1,332 @@
+"""The manager's side of one conversation, from the first call for proposals to the awards.
+
+The rules here talk to contractors only through ``Contractors``; whether these are objects of
+this process or actors elsewhere changes nothing that is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+import numpy as np
+
+from agents.core.market.certificate import gap_of, nearly_full
+from agents.core.market.contractors import Contractors
+from agents.core.market.discovery import (
+    Discovered,
+    Level,
+    Prices,
+    Round,
+    announce,
+    discover,
+    opening_prices,
+)
+from agents.core.market.outcome import Outcome
+from agents.core.market.plans import Places, Proposals, join_places
+from agents.core.market.problem import Market
+from agents.core.market.questions import (
+    Describe,
+    Explain,
+    Keep,
+    NamePlaces,
+    Open,
+    Propose,
+    Question,
+    Regret,
+    Step,
+)
+from agents.core.market.replies import Description, Regrets, Standing, Token
+from agents.core.market.settlement import LARGE, SMALL, Floor, settle
+from agents.core.market.tables import MAX_CLASSES, class_edges
+from agents.core.market.units import Bools, Ints
+
+R = TypeVar("R")
+
+MULTI_START_UP_TO = 2_000
+CLASSES_UP_TO = 10_000
+
+
+class Quality(StrEnum):
+    """How much effort goes into a conversation."""
+
+    FAST = "fast"
+    NORMAL = "normal"
+    BEST = "best"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of a negotiation; the same options and seed give the same outcome."""
+
+    seed: int = 0
+    quality: Quality = Quality.NORMAL
+    starts: int = 8
+    """Starts where there are at most 2,000 workloads."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WarmStart:
+    """Prices of an earlier conversation, moved to this horizon."""
+
+    mu_q: Ints
+    supply_q: Ints
+
+
+class _Counted:
+    """Counts what is asked; passes everything on."""
+
+    def __init__(self, contractors: Contractors) -> None:
+        self._contractors = contractors
+        self.questions = 0
+        self.token_rounds = 0
+
+    def ask(self, question: Question[R]) -> list[R]:
+        self.questions += 1
+        return self._contractors.ask(question)
+
+    def relay(self, step: Step, token: Token) -> Token:
+        self.token_rounds += 1
+        return self._contractors.relay(step, token)
+
+
+def negotiate(
+    market: Market,
+    contractors: Contractors,
+    options: Options = Options(),  # noqa: B008 - frozen
+    *,
+    warm: WarmStart | None = None,
+    in_force: Sequence[Places] = (),
+    on_round: Callable[[Round], None] | None = None,
+    on_phase: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Negotiate once over a market.
+
+    Args:
+        market: The public side; capacity is what started work leaves free.
+        contractors: All shards of all organisations.
+        options: Seed and effort.
+        warm: Prices to start from.
+        in_force: Places of accepted, unstarted work, in this horizon's periods. That plan is
+            always a candidate, and accepted work is never dropped for a newcomer.
+        on_round: Told of every call for proposals as soon as it is answered.
+        on_phase: Told the name of each phase when it begins.
+    """
+    tell = on_phase if on_phase is not None else _ignore
+    counted = _Counted(contractors)
+    tell("open")
+    about = counted.ask(Describe())
+    count = sum(part.workloads for part in about)
+    edges = _edges(market, about, count)
+    counted.ask(Open(market, edges, tuple(in_force)))
+    tell("discovery")
+    start = (
+        Prices(warm.mu_q, _clipped(market, warm.supply_q)) if warm else opening_prices(market)
+    )
+    first = counted.ask(Propose(start.mu_q, start.supply_q))
+    found = discover(
+        market,
+        counted,
+        start,
+        _levels(options, count, warm=warm is not None),
+        shares=(1.0,),
+        on_round=on_round,
+    )
+    interim = counted.ask(Propose(found.prices.mu_q, found.prices.supply_q))
+    tell("settlement")
+    outside, forced = _starts(options, count, found, about)
+    floor, standing = settle(
+        market,
+        counted,
+        found.prices,
+        outside=outside,
+        in_force=forced,
+        schedule=SMALL if count <= 20_000 else LARGE,  # noqa: PLR2004 - the prototype's border
+        seed=options.seed,
+    )
+    winner = _cheapest(standing)
+    counted.ask(Keep(winner))
+    tell("certificate")
+    return _close(
+        market,
+        counted,
+        about,
+        found,
+        floor,
+        standing,
+        winner,
+        forced,
+        _by_organisation(first),
+        _by_organisation(interim),
+        on_round,
+    )
+
+
+def _close(
+    market: Market,
+    counted: _Counted,
+    about: list[Description],
+    found: Discovered,
+    floor: Floor,
+    standing: Standing,
+    winner: int,
+    forced: Bools,
+    first: tuple[Proposals, ...],
+    interim: tuple[Proposals, ...],
+    on_round: Callable[[Round], None] | None,
+) -> Outcome:
+    rounds = list(found.rounds)
+
+    def certify(mu_q: Ints) -> Round:
+        current = announce(
+            market, counted, Prices(mu_q, found.prices.supply_q), Level(1, 0.0), len(rounds) + 1
+        )
+        rounds.append(current)
+        if on_round is not None:
+            on_round(current)
+        return current
+
+    loads = floor.loads[winner]
+    largest = max((int(part.powers[-1]) for part in about if len(part.powers)), default=0)
+    scarce = nearly_full(market, loads, largest)
+    settled = certify(floor.mu_q[winner])
+    best = settled if settled.bound_nano > found.bound_nano else None
+    mu_q = np.where(scarce, found.prices.mu_q if best is None else floor.mu_q[winner], 0)
+    posted = certify(mu_q)
+    bound = max(found.bound_nano, settled.bound_nano, posted.bound_nano)
+    places = _places(counted.ask(NamePlaces()))
+    refusals = sorted(
+        (refusal for part in counted.ask(Explain(loads)) for refusal in part),
+        key=lambda refusal: (refusal.organisation, refusal.key),
+    )
+    energy = sum(part.energy_w for part in about)
+    cost = int(standing.cost_nano[winner])
+    refused_nano = int(standing.refused_nano[winner])
+    return Outcome(
+        market=market,
+        rounds=tuple(rounds),
+        mu_q=posted.prices.mu_q,
+        supply_q=posted.prices.supply_q,
+        bound_nano=bound,
+        cost_nano=cost,
+        refused_nano=refused_nano,
+        posted_bound_nano=posted.bound_nano,
+        gap=gap_of(cost, bound, energy, market),
+        gap_placed=gap_of(cost - refused_nano, bound - refused_nano, energy, market),
+        energy_w=energy,
+        workloads=sum(part.workloads for part in about),
+        refused=int(standing.refused[winner]),
+        per_cell=_per_cell(market, about),
+        places=places,
+        proposals=first,
+        interim=interim,
+        refusals=tuple(refusals),
+        regrets=_regrets(counted.ask(Regret(posted.prices.mu_q, posted.prices.supply_q))),
+        starts_nano=tuple(int(nano) for nano in standing.cost_nano),
+        winner=winner,
+        in_force_stands=bool(forced[winner]),
+        steps=tuple((name, int(moved.sum())) for name, moved in floor.moves),
+        questions=counted.questions,
+        token_rounds=counted.token_rounds,
+    )
+
+
+def _ignore(_phase: str) -> None:
+    return None
+
+
+def _edges(market: Market, about: list[Description], count: int) -> Ints:
+    """Power classes: for small conversations, and wherever free room is scarce for the largest."""
+    powers = np.concatenate([part.powers for part in about]) if about else np.zeros(0, np.int64)
+    if count == 0:
+        return np.zeros(0, np.int64)
+    tight = bool((market.capacity_w < int(powers.max())).any())
+    if count >= CLASSES_UP_TO and not tight:
+        return np.zeros(0, np.int64)
+    return class_edges(powers, MAX_CLASSES)
+
+
+def _levels(options: Options, count: int, *, warm: bool) -> tuple[Level, ...]:
+    rounds = {Quality.FAST: 40, Quality.NORMAL: 60, Quality.BEST: 120}[options.quality]
+    if warm:
+        rounds = rounds // 2
+    _ = count
+    return (Level(rounds, 0.1 if warm else 0.2),)
+
+
+def _starts(
+    options: Options, count: int, found: Discovered, about: list[Description]
+) -> tuple[Bools, Bools]:
+    """Give for each start whether refusing is open from the beginning, and whether it is the
+    plan in force."""
+    fresh = options.starts if count <= MULTI_START_UP_TO else 1
+    accepted = any(part.accepted for part in about)
+    outside = np.zeros(fresh, np.bool_)
+    if found.refusing:
+        if fresh > 1:
+            outside[fresh // 2 :] = True
+        else:
+            outside = np.array([False, True])
+    forced = np.zeros(len(outside), np.bool_)
+    if accepted:
+        outside = np.concatenate((outside, [found.refusing > 0]))
+        forced = np.concatenate((forced, [True]))
+    return outside.astype(np.bool_), forced.astype(np.bool_)
+
+
+def _cheapest(standing: Standing) -> int:
+    """Give the start that drops the fewest accepted and then costs least; the first of equals."""
+    keys = list(zip(standing.dropped.tolist(), standing.cost_nano.tolist(), strict=True))
+    return keys.index(min(keys))
+
+
+def _clipped(market: Market, supply_q: Ints) -> Ints:
+    opening = opening_prices(market).supply_q
+    return np.clip(supply_q, opening, market.area_grid_q())
+
+
+def _per_cell(market: Market, about: list[Description]) -> float:
+    cells = int((market.capacity_w > 0).sum())
+    return sum(part.half_hours for part in about) / max(cells, 1)
+
+
+def _by_organisation(parts: list[Proposals]) -> tuple[Proposals, ...]:
+    out = []
+    for name in sorted({part.organisation for part in parts}):
+        mine = [part for part in parts if part.organisation == name]
+        key = np.concatenate([part.key for part in mine])
+        order = np.argsort(key, kind="stable")
+        out.append(
+            Proposals(
+                name,
+                key[order],
+                np.concatenate([part.site for part in mine])[order],
+                np.concatenate([part.start for part in mine])[order],
+            )
+        )
+    return tuple(out)
+
+
+def _places(parts: list[Places]) -> tuple[Places, ...]:
+    return tuple(
+        join_places([part for part in parts if part.organisation == name])
+        for name in sorted({part.organisation for part in parts})
+    )
+
+
+def _regrets(parts: list[Regrets]) -> tuple[Regrets, ...]:
+    out = []
+    for name in sorted({part.organisation for part in parts}):
+        mine = [part for part in parts if part.organisation == name]
+        out.append(
+            Regrets(
+                name,
+                sum(part.regret_nano for part in mine),
+                sum(part.cost_nano for part in mine),
+                sum(part.within_percent for part in mine),
+                sum(part.placed for part in mine),
+            )
+        )
+    return tuple(out)

@@ -1,0 +1,217 @@
+"""Everything the manager can ask a shard, as small values that may cross processes.
+
+A question names the method and carries its arguments; a shell only has to call ``put`` or
+``take`` on the shard it owns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from agents.core.market.order import Keys
+from agents.core.market.plans import Places, Proposals
+from agents.core.market.problem import Market
+from agents.core.market.reasons import Refusal
+from agents.core.market.replies import (
+    Crowd,
+    Description,
+    Regrets,
+    Response,
+    Standing,
+    Terms,
+    Token,
+)
+from agents.core.market.shard import ShardBook
+from agents.core.market.units import Bools, Ints
+
+R = TypeVar("R", covariant=True)
+
+
+class Question(Protocol, Generic[R]):
+    """Asked of every shard at once."""
+
+    def put(self, book: ShardBook) -> R:
+        """Answer on a shard."""
+        ...
+
+
+class Step(Protocol):
+    """Done by one shard after the other."""
+
+    def take(self, book: ShardBook, token: Token) -> Token:
+        """Take the token, move own workloads, pass it on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Who are you, and what may be known of your work?"""
+
+    def put(self, book: ShardBook) -> Description:
+        """Answer on a shard."""
+        return book.describe()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Open:
+    """A conversation begins over this market."""
+
+    market: Market
+    class_edges: Ints
+    in_force: tuple[Places, ...] = ()
+
+    def put(self, book: ShardBook) -> int:
+        """Answer on a shard: how many workloads take part."""
+        return book.open(self.market, self.class_edges, self.in_force)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Respond:
+    """Call for proposals: what would you do at these prices?"""
+
+    mu_q: Ints
+    supply_q: Ints
+    sample: int = 0
+    salt: int = 0
+
+    def put(self, book: ShardBook) -> Response:
+        """Answer on a shard."""
+        return book.respond(self.mu_q, self.supply_q, sample=self.sample, salt=self.salt)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begin:
+    """Take your best responses as where you stand, one copy a start."""
+
+    mu_q: Ints
+    supply_q: Ints
+    outside: Bools
+    in_force: Bools
+
+    def put(self, book: ShardBook) -> Standing:
+        """Answer on a shard."""
+        return book.begin(self.mu_q, self.supply_q, self.outside, self.in_force)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stand:
+    """Where do you stand?"""
+
+    save: Bools | None = None
+
+    def put(self, book: ShardBook) -> Standing:
+        """Answer on a shard."""
+        return book.standing(self.save)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Revert:
+    """Go back to what you saved in these starts."""
+
+    starts: Bools
+
+    def put(self, book: ShardBook) -> Standing:
+        """Answer on a shard."""
+        return book.revert(self.starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Forget all starts but this one."""
+
+    start: int
+
+    def put(self, book: ShardBook) -> Standing:
+        """Answer on a shard."""
+        return book.keep(self.start)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NameCrowds:
+    """Who stands in overfull cells?"""
+
+    loads: Ints
+    starts: Bools
+
+    def put(self, book: ShardBook) -> list[Crowd]:
+        """Answer on a shard."""
+        return book.crowds(self.loads, self.starts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evict:
+    """These workloads lose their places, each in its start."""
+
+    start_of: Ints
+    keys: Keys
+
+    def put(self, book: ShardBook) -> Standing:
+        """Answer on a shard."""
+        return book.evict(self.start_of, self.keys)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restore:
+    """Accepted work without a place goes back to its contract's place."""
+
+    starts: Bools
+
+    def put(self, book: ShardBook) -> Standing:
+        """Answer on a shard."""
+        return book.restore(self.starts)
+
+
+@dataclass(frozen=True, slots=True)
+class NamePlaces:
+    """Where does everybody stand?"""
+
+    def put(self, book: ShardBook) -> Places:
+        """Answer on a shard."""
+        return book.places()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Propose:
+    """What would each of your workloads do at these prices?"""
+
+    mu_q: Ints
+    supply_q: Ints
+
+    def put(self, book: ShardBook) -> Proposals:
+        """Answer on a shard."""
+        return book.proposals(self.mu_q, self.supply_q)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regret:
+    """How far are you from your best responses to the posted prices?"""
+
+    mu_q: Ints
+    supply_q: Ints
+
+    def put(self, book: ShardBook) -> Regrets:
+        """Answer on a shard."""
+        return book.regrets(self.mu_q, self.supply_q)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sweep:
+    """Move one by one at these terms."""
+
+    terms: Terms
+
+    def take(self, book: ShardBook, token: Token) -> Token:
+        """Move a shard's workloads."""
+        return book.sweep(self.terms, token)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explain:
+    """Why has everybody without a place none? ``loads`` [S, T] are the final ones."""
+
+    loads: Ints
+
+    def put(self, book: ShardBook) -> list[Refusal]:
+        """Answer on a shard."""
+        return book.refusals(self.loads)

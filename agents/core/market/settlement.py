@@ -1,0 +1,360 @@
+"""From prices to places: soft capacity first, hard capacity last, several starts at once.
+
+The manager holds the load tables and passes them round as a token; it sees no workload. Each of
+the B starts differs in its order and may allow refusals. After every soft sweep the congestion
+prices follow the loads, which also improves the bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agents.core.market.contractors import Contractors
+from agents.core.market.discovery import Prices
+from agents.core.market.order import salt_of
+from agents.core.market.problem import Market
+from agents.core.market.kernels_settle import VISIT_ALL, VISIT_MISSING, VISIT_OVERFULL
+from agents.core.market.questions import (
+    Begin,
+    Evict,
+    NameCrowds,
+    Restore,
+    Revert,
+    Stand,
+    Sweep,
+)
+from agents.core.market.replies import Crowd, Standing, Terms, Token
+from agents.core.market.units import Bools, Floats, Ints
+
+#: How far congestion prices follow the loads after a sweep.
+FOLLOW = 0.3
+REPAIR_PASSES = 40
+REPAIR_GROWTH = 1.2
+REPAIR_STEP = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Sweeps of one settlement: kappa and k of each, in that order."""
+
+    kappa: tuple[float, ...]
+    ramp: tuple[float, ...]
+
+
+SMALL = Schedule(kappa=(1.0,) * 8, ramp=(0.0, 0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4))
+LARGE = Schedule(kappa=(1.0,) * 6, ramp=(0.0, 0.0, 0.0, 0.02, 0.05, 0.1))
+
+
+@dataclass(slots=True, eq=False)
+class Floor:
+    """What the manager knows of B starts while they settle; changed step by step."""
+
+    market: Market
+    supply_q: Ints
+    loads: Ints
+    room: Ints
+    mu_q: Ints
+    """[B, S, T]"""
+    mean_price: Floats
+    """[B] mean positive congestion price, Q units."""
+    outside: Bools
+    seed: int
+    steps: int = 0
+    moves: list[tuple[str, Ints]] = field(default_factory=list)
+
+    @property
+    def starts(self) -> int:
+        """Number of starts."""
+        return int(self.loads.shape[0])
+
+    @property
+    def excess(self) -> Ints:
+        """[B, S, T] watts above capacity; negative where there is room."""
+        return self.loads - self.market.capacity_w[None]
+
+    def overfull(self) -> Bools:
+        """[B] starts with some cell above capacity."""
+        return np.asarray((self.excess > 0).any(axis=(1, 2)))
+
+    def run(self, contractors: Contractors, name: str, terms: Terms) -> Ints:
+        """Send one step round; gives the moves of each start."""
+        token = Token(self.loads, self.room, np.zeros(self.starts, np.int64))
+        token = contractors.relay(Sweep(terms), token)
+        self.loads, self.room = token.loads, token.room
+        self.steps += 1
+        self.moves.append((name, token.moved))
+        return token.moved
+
+    def terms(
+        self,
+        *,
+        mu_q: Ints | None = None,
+        kappa: float = 0.0,
+        ramp: Floats | float = 0.0,
+        hard: bool = False,
+        share: float = 0.5,
+        active: Bools | None = None,
+        outside: Bools | None = None,
+        visit: int = VISIT_ALL,
+        filtered: bool = False,
+        protect: bool = False,
+    ) -> Terms:
+        """Put the terms of a step together."""
+        table = np.asarray(ramp, dtype=np.float64)
+        return Terms(
+            mu_q=self.mu_q if mu_q is None else mu_q,
+            supply_q=self.supply_q,
+            rho_scale=kappa * self.mean_price,
+            ramp=table if table.ndim == 3 else np.reshape(table * self.mean_price, (-1, 1, 1)),  # noqa: PLR2004
+            share=share,
+            hard=hard,
+            outside=self.outside if outside is None else outside,
+            active=np.ones(self.starts, np.bool_) if active is None else active,
+            salts=tuple(
+                int(salt_of(self.seed, start, self.steps)) for start in range(self.starts)
+            ),
+            visit=visit,
+            filtered=filtered,
+            protect=protect,
+        )
+
+    def take(self, standing: Standing) -> None:
+        """Replace loads and room by what the shards added up."""
+        self.loads = standing.loads
+        self.room = self.market.slot_w[None] - standing.used
+
+    def follow(self, kappa: float, active: Bools) -> None:
+        """Let congestion prices follow the loads."""
+        capacity = np.maximum(self.market.capacity_w, 1)[None]
+        rho = kappa * self.mean_price[:, None, None] / capacity
+        moved = np.maximum(0.0, self.mu_q + FOLLOW * rho * self.excess)
+        self.mu_q = np.where(active[:, None, None], np.rint(moved), self.mu_q).astype(np.int64)
+
+
+def merged(parts: list[Standing]) -> Standing:
+    """Add the shards' standings up."""
+    return Standing(
+        organisation="",
+        loads=sum((part.loads for part in parts[1:]), parts[0].loads),
+        used=sum((part.used for part in parts[1:]), parts[0].used),
+        cost_nano=sum((part.cost_nano for part in parts[1:]), parts[0].cost_nano),
+        refused=sum((part.refused for part in parts[1:]), parts[0].refused),
+        dropped=sum((part.dropped for part in parts[1:]), parts[0].dropped),
+        refused_nano=sum((part.refused_nano for part in parts[1:]), parts[0].refused_nano),
+    )
+
+
+def lay_floor(
+    market: Market, prices: Prices, standing: Standing, outside: Bools, seed: int
+) -> Floor:
+    """Give the state of the starts right after their best responses."""
+    starts = len(outside)
+    positive = prices.mu_q[prices.mu_q > 0]
+    least = 0.05 * float(np.abs(market.grid_q).mean()) + 1.0
+    mean = max(float(positive.mean()) if len(positive) else 0.0, least)
+    return Floor(
+        market=market,
+        supply_q=prices.supply_q,
+        loads=standing.loads,
+        room=market.slot_w[None] - standing.used,
+        mu_q=np.repeat(prices.mu_q[None], starts, axis=0),
+        mean_price=np.full(starts, mean),
+        outside=outside,
+        seed=seed,
+    )
+
+
+def sweep_softly(
+    floor: Floor, contractors: Contractors, schedule: Schedule, active: Bools
+) -> None:
+    """Run the soft sweeps; prices follow after each."""
+    for kappa, ramp in zip(schedule.kappa, schedule.ramp, strict=True):
+        floor.run(contractors, "sweep", floor.terms(kappa=kappa, ramp=ramp, active=active))
+        floor.follow(kappa, active)
+
+
+def repair(
+    floor: Floor, contractors: Contractors, active: Bools, *, ramp: float, kappa: float = 1.0
+) -> None:
+    """Empty the overfull cells: their ramp grows pass by pass, that of others stays."""
+    table = np.full(floor.loads.shape, ramp) * floor.mean_price[:, None, None]
+    for _ in range(REPAIR_PASSES):
+        over = floor.overfull() & active
+        if not over.any():
+            break
+        terms = floor.terms(kappa=kappa, ramp=table, active=over, visit=VISIT_OVERFULL)
+        floor.run(contractors, "repair", terms)
+        grown = REPAIR_GROWTH * table + REPAIR_STEP * floor.mean_price[:, None, None]
+        table = np.where(floor.excess > 0, grown, table)
+
+
+def evict(floor: Floor, contractors: Contractors) -> None:
+    """Take places from workloads in overfull cells until none is overfull.
+
+    Newcomers go before accepted work, small ones before big ones.
+    """
+    while floor.overfull().any():
+        crowds = contractors.ask(NameCrowds(floor.loads, floor.overfull()))
+        start_of: list[int] = []
+        keys: list[int] = []
+        for start in np.flatnonzero(floor.overfull()).tolist():
+            here = [crowd for part in crowds for crowd in part if crowd.start == start]
+            for key in chosen_to_leave(floor.excess[start].copy(), here):
+                start_of.append(start)
+                keys.append(key)
+        if not keys:
+            break
+        answer = contractors.ask(
+            Evict(np.array(start_of, dtype=np.int64), np.array(keys, dtype=np.uint64))
+        )
+        floor.take(merged(answer))
+
+
+def chosen_to_leave(excess: Ints, crowds: list[Crowd]) -> list[int]:
+    """Choose who leaves the overfull cells of one start; ``excess`` [S, T] is used up."""
+    ranked = sorted(
+        (
+            bool(crowd.accepted[at]),
+            bool(crowd.forced[at]),
+            int(crowd.power_w[at] * crowd.duration[at]),
+            int(key),
+            crowd,
+            at,
+        )
+        for crowd in crowds
+        for at, key in enumerate(crowd.key.tolist())
+    )
+    leaving = []
+    for _, _, _, key, crowd, at in ranked:
+        site = int(crowd.site[at])
+        halves = crowd.period[crowd.ptr[at] : crowd.ptr[at + 1]]
+        if (excess[site, halves] > 0).any():
+            excess[site, halves] -= crowd.power_w[at]
+            leaving.append(key)
+            if not (excess > 0).any():
+                break
+    return leaving
+
+
+def place_missing(
+    floor: Floor, contractors: Contractors, active: Bools, *, theta: float = 0.3
+) -> None:
+    """Give those without a place the cheapest that is free, the largest first."""
+    mu = np.rint(floor.mu_q * theta).astype(np.int64)
+    terms = floor.terms(
+        mu_q=mu, hard=True, share=0.5 * theta, active=active, visit=VISIT_MISSING
+    )
+    floor.run(contractors, "place", terms)
+
+
+def force_missing(floor: Floor, contractors: Contractors, active: Bools, ramp: float) -> None:
+    """Put those without a place where they disturb least, whatever is there; they stay."""
+    terms = floor.terms(
+        kappa=1.0, ramp=ramp, active=active, visit=VISIT_MISSING, protect=True,
+        outside=np.zeros(floor.starts, np.bool_),
+    )
+    floor.run(contractors, "force", terms)
+
+
+def settle_rest(
+    floor: Floor, contractors: Contractors, active: Bools, ramp: float, tries: int
+) -> Standing:
+    """Make every start feasible and find a place for everybody if there is one.
+
+    The best state of each start on the way is the one that stays.
+    """
+    best_cost = np.full(floor.starts, np.iinfo(np.int64).max)
+    for turn in range(tries):
+        evict(floor, contractors)
+        place_missing(floor, contractors, active)
+        standing = ask_standing(contractors)
+        better = standing.cost_nano < best_cost
+        contractors.ask(Stand(save=better))
+        best_cost = np.minimum(best_cost, standing.cost_nano)
+        stuck = active & (standing.refused > 0) & ~floor.outside
+        if turn == tries - 1 or not stuck.any():
+            break
+        force_missing(floor, contractors, stuck, ramp)
+        repair(floor, contractors, stuck, ramp=ramp)
+    worse = standing.cost_nano > best_cost
+    if worse.any():
+        standing = merged(contractors.ask(Revert(worse)))
+        floor.take(standing)
+    return standing
+
+
+def restore_accepted(floor: Floor, contractors: Contractors, standing: Standing) -> Standing:
+    """Give accepted work without a place its contract's place back and push others out.
+
+    Whoever is restored is never pushed, so this ends.
+    """
+    while (standing.dropped > 0).any():
+        before = standing.dropped
+        answer = merged(contractors.ask(Restore(standing.dropped > 0)))
+        floor.take(answer)
+        evict(floor, contractors)
+        place_missing(floor, contractors, before > 0)
+        standing = ask_standing(contractors)
+        if (standing.dropped >= before).all() and (standing.dropped == answer.dropped).all():
+            break
+    return standing
+
+
+def finish(floor: Floor, contractors: Contractors, thetas: tuple[float, ...]) -> Standing:
+    """Run hard sweeps at value + theta * mu; a start whose true total rose goes back.
+
+    With theta 0 every move lowers the true total by itself.
+    """
+    before = merged(contractors.ask(Stand(save=np.ones(floor.starts, np.bool_))))
+    active = np.ones(floor.starts, np.bool_)
+    for theta in thetas:
+        mu = np.rint(floor.mu_q * theta).astype(np.int64)
+        terms = floor.terms(
+            mu_q=mu, hard=True, share=0.5 * theta, active=active, outside=active & (theta == 0.0)
+        )
+        moved = floor.run(contractors, "finish", terms)
+        if theta == 0.0:
+            active = active & (moved > 0)
+            if not active.any():
+                break
+    after = ask_standing(contractors)
+    worse = after.cost_nano > before.cost_nano
+    if worse.any():
+        after = merged(contractors.ask(Revert(worse)))
+        floor.take(after)
+    return after
+
+
+def ask_standing(contractors: Contractors) -> Standing:
+    """Ask all shards where they stand."""
+    return merged(contractors.ask(Stand()))
+
+
+def settle(
+    market: Market,
+    contractors: Contractors,
+    prices: Prices,
+    *,
+    outside: Bools,
+    in_force: Bools,
+    schedule: Schedule,
+    seed: int,
+    tries: int = 6,
+    thetas: tuple[float, ...] = (0.3, 0.0, 0.0, 0.0),
+) -> tuple[Floor, Standing]:
+    """Settle all starts; gives the manager's state and where each start stands."""
+    standing = merged(
+        contractors.ask(Begin(prices.mu_q, prices.supply_q, outside, in_force))
+    )
+    floor = lay_floor(market, prices, standing, outside, seed)
+    fresh = ~in_force
+    if fresh.any():
+        sweep_softly(floor, contractors, schedule, fresh)
+        repair(floor, contractors, fresh, ramp=schedule.ramp[-1])
+    everyone = np.ones(floor.starts, np.bool_)
+    standing = settle_rest(floor, contractors, everyone, schedule.ramp[-1], tries)
+    standing = restore_accepted(floor, contractors, standing)
+    standing = finish(floor, contractors, thetas)
+    return floor, standing

@@ -1,0 +1,531 @@
+"""One shard of a contractor: its groups' workloads, their private costs and where they stand.
+
+Only tables, counts and places leave a shard, never a delay cost or the cost of one workload.
+Every method takes and returns small values and arrays, so that a shard may live in another
+process. Arrays that come in are copied where a kernel would write or where another process may
+have made them read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from agents.core.market.fleet import Fleet, Rows, sort_rows
+from agents.core.market.kernels_plan import (
+    add_loads,
+    price_rows,
+    tally_rows,
+    touching_overfull,
+)
+from agents.core.market.kernels_respond import REFUSED, prefix_sums, respond_rows
+from agents.core.market.kernels_settle import Plan, Prices, sweep_groups
+from agents.core.market.order import GROUPS, Keys, groups_of, sampled
+from agents.core.market.plans import Places, Proposals
+from agents.core.market.problem import GRID, Market
+from agents.core.market.reasons import ReasonKind, Refusal
+from agents.core.market.replies import (
+    Crowd,
+    Description,
+    Regrets,
+    Response,
+    Standing,
+    Terms,
+    Token,
+)
+from agents.core.market.tables import ClassTables, supply_view
+from agents.core.market.units import NANO_PER_QW, Bools, Floats, Ints, nano_up
+
+FORCED = 1
+"""Protection of work that was forced in: a repair does not move it, an eviction may."""
+RESTORED = 2
+"""Protection of accepted work back at its contract's place: nothing moves it."""
+
+#: Most workloads a shard names from its overfull cells, in each start.
+CROWD = 4096
+
+
+class ShardBook:
+    """The groups of one organisation that one shard owns.
+
+    Args:
+        fleet: The organisation's workloads; those of other groups are left out.
+        groups: Groups this shard owns, rising.
+    """
+
+    def __init__(self, fleet: Fleet, groups: Sequence[int] = tuple(range(GROUPS))) -> None:
+        self.organisation = fleet.organisation
+        self.groups = tuple(groups)
+        mine = np.flatnonzero(np.isin(groups_of(fleet.key), self.groups))
+        self.fleet = fleet.take(mine)
+        self._market: Market | None = None
+        self._plan: Plan | None = None
+        self._saved: Plan | None = None
+
+    # -- before the conversation -------------------------------------------------------------
+
+    def describe(self) -> Description:
+        """Tell what may be known before prices are announced."""
+        fleet = self.fleet
+        return Description(
+            organisation=self.organisation,
+            groups=self.groups,
+            workloads=len(fleet),
+            energy_w=int((fleet.power_w * fleet.duration).sum()),
+            half_hours=int(fleet.duration.sum()),
+            powers=np.sort(fleet.power_w),
+            accepted=int(fleet.accepted.sum()),
+        )
+
+    def open(self, market: Market, class_edges: Ints, in_force: Sequence[Places] = ()) -> int:
+        """Start a conversation: sort the workloads and forget the last one.
+
+        Args:
+            market: The public side.
+            class_edges: Lowest power of each power class but the first.
+            in_force: Places of contracts in force, all organisations'.
+
+        Returns:
+            How many workloads take part.
+        """
+        self._market = market
+        self._grid = np.array(market.grid_q)
+        self._capacity = np.array(market.capacity_w)
+        self._slot_q = np.array(market.slot_q)
+        self._supplies = supply_view(market)
+        self._rows, self._place, self._origin = sort_rows(
+            self.fleet, self.groups, np.array(class_edges), with_supplies=len(self._slot_q) > 0
+        )
+        self._tables = ClassTables(market, class_edges)
+        self._samples: dict[tuple[int, int], _Level] = {}
+        self._plan = None
+        self._saved = None
+        self._chosen = np.zeros(0, np.uint8)
+        self._by_key = np.argsort(self._rows.key, kind="stable")
+        self._force = next((p for p in in_force if p.organisation == self.organisation), None)
+        self._in_force = _old_positions(self._force, self._rows)
+        return len(self._rows.key)
+
+    # -- discovery ---------------------------------------------------------------------------
+
+    def respond(
+        self, mu_q: Ints, supply_q: Ints, *, sample: int = 0, salt: int = 0, outside: bool = True
+    ) -> Response:
+        """Answer a price table with loads and a part of the bound.
+
+        Args:
+            mu_q: [S, T] congestion prices.
+            supply_q: [A, T] supply prices (the grid's value where there is no window).
+            sample: Ask only workloads whose hash is below this (of 2^32); 0 asks all.
+            salt: Salt of the sample.
+            outside: Leave out those whose best cost passes their refusal value.
+        """
+        level = self._level(sample, salt)
+        table = self._tables.prices(mu_q, supply_q)
+        loads = np.zeros(self._grid.shape, np.int64)
+        bound, refusing, impossible = respond_rows(
+            level.rows,
+            table,
+            prefix_sums(table),
+            outside,
+            level.site,
+            level.start,
+            level.periods,
+            level.value,
+            loads,
+        )
+        return Response(
+            organisation=self.organisation,
+            loads=loads,
+            bound_nano=int(bound),
+            refusing=int(refusing),
+            impossible=int(impossible),
+            energy_w=level.energy_w,
+        )
+
+    def _level(self, sample: int, salt: int) -> _Level:
+        known = self._samples.get((sample, salt))
+        if known is None:
+            if sample == 0:
+                known = _Level(self._rows)
+            else:
+                chosen = sampled(self._rows.key, np.uint64(salt), sample)
+                known = _Level(_subset(self._rows, chosen))
+            self._samples[(sample, salt)] = known
+        return known
+
+    # -- settlement --------------------------------------------------------------------------
+
+    def begin(self, mu_q: Ints, supply_q: Ints, outside: Bools, in_force: Bools) -> Standing:
+        """Put every workload at its best response; one copy a start.
+
+        Args:
+            mu_q, supply_q: Announced prices.
+            outside: [B] starts in which those refuse whose best cost passes their refusal value.
+            in_force: [B] starts in which accepted work stands where its contract says.
+        """
+        level = self._level(0, 0)
+        self.respond(mu_q, supply_q, outside=False)
+        rows = self._rows
+        starts = len(outside)
+        cost = level.value.astype(np.float64) * rows.power * NANO_PER_QW
+        dear = (cost > rows.refusal) & (rows.accepted == 0)
+        site = np.repeat(level.site[None, :], starts, axis=0)
+        site[np.asarray(outside)[:, None] & dear[None, :]] = REFUSED
+        self._plan = Plan(
+            site=site,
+            start=np.repeat(level.start[None, :], starts, axis=0),
+            periods=np.repeat(level.periods[None, :], starts, axis=0),
+            supply=np.full((starts, int(rows.supply_ptr[-1])), GRID, np.int64),
+            protected=np.zeros((starts, len(rows.key)), np.uint8),
+        )
+        for b in np.flatnonzero(in_force).tolist():
+            site[b][rows.accepted == 0] = REFUSED
+            self._put_in_force(b, np.flatnonzero(self._in_force >= 0))
+        return self.standing()
+
+    def standing(self, save: Bools | None = None) -> Standing:
+        """Add up where the workloads stand; ``save`` [B] remembers starts for ``revert``."""
+        plan = self._need_plan()
+        if save is not None:
+            if self._saved is None:
+                self._saved = Plan(*(np.array(part) for part in plan))
+            for kept, now in zip(self._saved, plan, strict=True):
+                kept[save] = now[save]
+        starts = plan.site.shape[0]
+        loads = np.zeros((starts, *self._grid.shape), np.int64)
+        used = np.zeros((starts, len(self._slot_q)), np.int64)
+        for b in range(starts):
+            add_loads(self._rows, plan, b, loads[b], used[b])
+        cost = np.zeros(starts, np.int64)
+        refused = np.zeros(starts, np.int64)
+        dropped = np.zeros(starts, np.int64)
+        lost = np.zeros(starts, np.int64)
+        tally_rows(self._rows, plan, self._grid, self._slot_q, cost, refused, dropped, lost)
+        return Standing(self.organisation, loads, used, cost, refused, dropped, lost)
+
+    def revert(self, starts: Bools) -> Standing:
+        """Go back to what was saved in those starts."""
+        plan, saved = self._need_plan(), self._saved
+        assert saved is not None, "a revert needs something saved"
+        for now, before in zip(plan, saved, strict=True):
+            now[starts] = before[starts]
+        return self.standing()
+
+    def keep(self, start: int) -> Standing:
+        """Forget all starts but one."""
+        plan = self._need_plan()
+        self._plan = Plan(*(np.array(part[start : start + 1]) for part in plan))
+        self._saved = None
+        return self.standing()
+
+    def sweep(self, terms: Terms, token: Token) -> Token:
+        """Let this shard's workloads move one by one, group after group."""
+        plan = self._need_plan()
+        starts, sites, periods = token.loads.shape
+        shape = (starts, sites, periods)
+        capacity = self._capacity
+        excess = (token.loads - capacity[None]).astype(np.float64)
+        room = np.array(token.room)
+        moved = np.array(token.moved)
+        scale = np.where(capacity > 0, 1.0 / np.maximum(capacity, 1), 0.0)
+        prices = Prices(
+            grid=self._grid,
+            capacity=capacity,
+            mu=_spread(terms.mu_q.astype(np.float64), shape),
+            rho=np.ascontiguousarray(terms.rho_scale[:, None, None] * scale[None]),
+            ramp=_spread(terms.ramp, shape),
+            offer=self._offers(terms, starts),
+        )
+        before = plan.site.copy() if terms.protect else plan.site
+        sweep_groups(
+            self._rows,
+            self._place,
+            plan,
+            excess,
+            room,
+            prices,
+            self._supplies,
+            np.array(terms.salts, dtype=np.uint64),
+            np.array(terms.active, dtype=np.bool_),
+            np.array(terms.outside, dtype=np.bool_),
+            self._chosen if terms.filtered else np.zeros(0, np.uint8),
+            terms.hard,
+            terms.visit,
+            moved,
+        )
+        if terms.protect:
+            plan.protected[(before < 0) & (plan.site >= 0)] = FORCED
+        return Token(np.rint(excess).astype(np.int64) + capacity[None], room, moved)
+
+    def _offers(self, terms: Terms, starts: int) -> Ints:
+        slots = len(self._slot_q)
+        if slots == 0:
+            return np.zeros((starts, 0), np.int64)
+        market = self._need_market()
+        supply = terms.supply_q[market.slot_area, market.slot_period]
+        above = np.maximum(supply - self._slot_q, 0)
+        offer = self._slot_q + np.floor(terms.share * above).astype(np.int64)
+        return np.ascontiguousarray(np.repeat(offer[None, :], starts, axis=0))
+
+    # -- who is in the way -------------------------------------------------------------------
+
+    def crowds(self, loads: Ints, starts: Bools) -> list[Crowd]:
+        """Name the workloads in overfull cells, unprotected and small (power x time) ones first."""
+        plan, rows = self._need_plan(), self._rows
+        out: list[Crowd] = []
+        for b in np.flatnonzero(starts).tolist():
+            over = loads[b] > self._capacity
+            touching = np.zeros(len(rows.key), np.uint8)
+            touching_overfull(rows, plan, b, over, touching)
+            found = np.flatnonzero((touching != 0) & (plan.protected[b] != RESTORED))
+            size = rows.power[found] * rows.duration[found]
+            order = np.lexsort(
+                (rows.key[found], size, plan.protected[b][found], rows.accepted[found])
+            )
+            found = found[order[:CROWD]]
+            ptr, period, _ = self._spell(b, found)
+            out.append(
+                Crowd(
+                    start=b,
+                    key=rows.key[found],
+                    power_w=rows.power[found],
+                    duration=rows.duration[found],
+                    accepted=rows.accepted[found] != 0,
+                    forced=plan.protected[b][found] != 0,
+                    site=plan.site[b][found],
+                    ptr=ptr,
+                    period=period,
+                )
+            )
+        return out
+
+    def evict(self, start_of: Ints, keys: Keys) -> Standing:
+        """Take the place away from those workloads, each in its start."""
+        plan = self._need_plan()
+        for b, row in zip(start_of.tolist(), self._find(keys).tolist(), strict=True):
+            if row >= 0:
+                plan.site[b, row] = REFUSED
+        return self.standing()
+
+    def restore(self, starts: Bools) -> Standing:
+        """Put accepted work without a place back to its contract's place, for good."""
+        plan, rows = self._need_plan(), self._rows
+        for b in np.flatnonzero(starts).tolist():
+            lost = (plan.site[b] < 0) & (rows.accepted != 0) & (self._in_force >= 0)
+            self._put_in_force(b, np.flatnonzero(lost))
+            plan.protected[b][lost] = RESTORED
+        return self.standing()
+
+    def _put_in_force(self, b: int, found: Ints) -> None:
+        plan, rows, force = self._need_plan(), self._rows, self._force
+        assert force is not None or len(found) == 0, "a contract in force has a place"
+        for row in found.tolist():
+            assert force is not None
+            position = int(self._in_force[row])
+            halves = force.half_hours(position)
+            plan.site[b, row] = force.site[position]
+            plan.start[b, row] = halves[0]
+            if rows.interruptible[row]:
+                plan.periods[b, rows.period_ptr[row] : rows.period_ptr[row + 1]] = halves
+            if len(self._slot_q):
+                slots = self._slots_of(int(force.site[position]), halves, force.supplies(position))
+                plan.supply[b, rows.supply_ptr[row] : rows.supply_ptr[row + 1]] = slots
+
+    def _slots_of(self, site: int, periods: Ints, windows: Ints) -> Ints:
+        market = self._need_market()
+        out = np.full(len(periods), GRID, np.int64)
+        for place in np.flatnonzero(windows >= 0).tolist():
+            cell = int(market.area[site]) * market.periods + int(periods[place])
+            low, high = int(market.slot_ptr[cell]), int(market.slot_ptr[cell + 1])
+            match = np.flatnonzero(market.slot_window[low:high] == windows[place])
+            if len(match):
+                out[place] = low + int(match[0])
+        return out
+
+    def _find(self, keys: Keys) -> Ints:
+        """Give each key's row, -1 where it belongs to another shard."""
+        order = self._by_key
+        mine = self._rows.key[order]
+        if len(mine) == 0:
+            return np.full(len(keys), -1, np.int64)
+        at = np.minimum(np.searchsorted(mine, keys), len(mine) - 1)
+        return np.where(mine[at] == keys, order[at], -1)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def places(self, start: int = 0) -> Places:
+        """Give where everybody stands in one start, by rising key."""
+        plan, rows = self._need_plan(), self._rows
+        ptr, period, slot = self._spell(start, self._by_key)
+        window = np.full(len(slot), GRID, np.int64)
+        drawn = slot >= 0
+        window[drawn] = self._need_market().slot_window[slot[drawn]]
+        return Places(
+            organisation=self.organisation,
+            key=rows.key[self._by_key],
+            power_w=rows.power[self._by_key],
+            duration=rows.duration[self._by_key],
+            site=plan.site[start][self._by_key],
+            ptr=ptr,
+            period=period,
+            window=window,
+        )
+
+    def _spell(self, b: int, found: Ints) -> tuple[Ints, Ints, Ints]:
+        """Write out the half hours and slots of some rows; none for refused ones."""
+        plan, rows = self._need_plan(), self._rows
+        placed = plan.site[b][found] >= 0
+        count = np.where(placed, rows.duration[found], 0)
+        ptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(count)))
+        total = int(ptr[-1])
+        offset = np.arange(total) - np.repeat(ptr[:-1], count)
+        period = np.repeat(plan.start[b][found], count) + offset
+        apart = np.repeat(rows.interruptible[found] != 0, count)
+        if apart.any():
+            source = np.repeat(rows.period_ptr[:-1][found], count) + offset
+            period[apart] = plan.periods[b][source[apart]]
+        if len(self._slot_q):
+            slot = plan.supply[b][np.repeat(rows.supply_ptr[:-1][found], count) + offset]
+        else:
+            slot = np.full(total, GRID, np.int64)
+        return ptr, period, slot
+
+    def refusals(self, loads: Ints) -> list[Refusal]:
+        """Say of everybody without a place what decided; ``loads`` [S, T] are the final ones."""
+        plan, rows = self._need_plan(), self._rows
+        room = self._capacity - loads
+        return [
+            _why(self.organisation, rows, i, self._capacity, room)
+            for i in np.flatnonzero(plan.site[0] < 0).tolist()
+        ]
+
+    def proposals(self, mu_q: Ints, supply_q: Ints) -> Proposals:
+        """Give everybody's best response to prices; -1 for those who would rather refuse."""
+        self.respond(mu_q, supply_q, outside=False)
+        level, rows = self._level(0, 0), self._rows
+        dear = level.value.astype(np.float64) * rows.power * NANO_PER_QW > rows.refusal
+        site = np.where(dear, REFUSED, level.site)
+        order = self._by_key
+        return Proposals(self.organisation, rows.key[order], site[order], level.start[order])
+
+    def regrets(self, mu_q: Ints, supply_q: Ints) -> Regrets:
+        """Compare where everybody stands with its best response to posted prices."""
+        plan, rows = self._need_plan(), self._rows
+        market = self._need_market()
+        self.respond(mu_q, supply_q, outside=False)
+        level = self._level(0, 0)
+        cell = np.ascontiguousarray(self._grid + mu_q)
+        announced = supply_q[market.slot_area, market.slot_period]
+        offer = np.maximum(self._slot_q, announced)
+        slot = np.ascontiguousarray(offer[None, :] + mu_q[:, market.slot_period])
+        now = np.zeros(len(rows.key), np.int64)
+        price_rows(rows, plan, 0, cell, slot, now)
+        placed = (plan.site[0] >= 0) & (level.site >= 0)
+        paid = nano_up(now, rows.power)
+        best = nano_up(level.value, rows.power)
+        regret = np.where(placed, paid - best, 0)
+        return Regrets(
+            organisation=self.organisation,
+            regret_nano=int(regret.sum()),
+            cost_nano=int(paid[placed].sum()),
+            within_percent=int((regret[placed] <= 0.01 * np.abs(paid[placed])).sum()),
+            placed=int(placed.sum()),
+        )
+
+    # -- guards ------------------------------------------------------------------------------
+
+    def _need_plan(self) -> Plan:
+        assert self._plan is not None, "begin comes before any step of the settlement"
+        return self._plan
+
+    def _need_market(self) -> Market:
+        assert self._market is not None, "open comes before any other question"
+        return self._market
+
+
+class _Level:
+    """Some of a shard's rows with their last answers."""
+
+    def __init__(self, rows: Rows) -> None:
+        count = len(rows.key)
+        self.rows = rows
+        self.site = np.full(count, REFUSED, np.int64)
+        self.start = np.zeros(count, np.int64)
+        self.periods = np.zeros(int(rows.period_ptr[-1]), np.int64)
+        self.value = np.zeros(count, np.int64)
+        self.energy_w = int((rows.power * rows.duration).sum())
+
+
+def _subset(rows: Rows, chosen: Ints) -> Rows:
+    """Give some rows, with places of their own for periods and supplies."""
+    duration = rows.duration[chosen]
+    apart = np.where(rows.interruptible[chosen] != 0, duration, 0)
+    start = np.zeros(1, np.int64)
+    return Rows(
+        key=rows.key[chosen],
+        power=rows.power[chosen],
+        duration=duration,
+        earliest=rows.earliest[chosen],
+        last=rows.last[chosen],
+        release=rows.release[chosen],
+        mask=rows.mask[chosen],
+        interruptible=rows.interruptible[chosen],
+        omega=rows.omega[chosen],
+        refusal=rows.refusal[chosen],
+        accepted=rows.accepted[chosen],
+        power_class=rows.power_class[chosen],
+        period_ptr=np.concatenate((start, np.cumsum(apart))),
+        supply_ptr=np.zeros(len(chosen) + 1, np.int64),
+        mask_ptr=rows.mask_ptr,
+        mask_site=rows.mask_site,
+    )
+
+
+def _spread(table: Floats, shape: tuple[int, int, int]) -> Floats:
+    """Copy a table that may be the same for all starts or cells to its full shape."""
+    return np.array(np.broadcast_to(table, shape), dtype=np.float64, order="C")
+
+
+def _old_positions(force: Places | None, rows: Rows) -> Ints:
+    """Give each accepted row's position in the plan in force, -1 where it has none."""
+    out = np.full(len(rows.key), -1, np.int64)
+    if force is None or len(force) == 0:
+        return out
+    at = np.minimum(np.searchsorted(force.key, rows.key), len(force) - 1)
+    match = (force.key[at] == rows.key) & (force.site[at] >= 0) & (rows.accepted != 0)
+    return np.where(match, at, out)
+
+
+def _why(organisation: str, rows: Rows, i: int, capacity: Ints, room: Ints) -> Refusal:
+    """Find the constraint that kept row ``i`` out."""
+    m = int(rows.mask[i])
+    sites = rows.mask_site[rows.mask_ptr[m] : rows.mask_ptr[m + 1]]
+    power, d = int(rows.power[i]), int(rows.duration[i])
+    first, end = int(rows.earliest[i]), int(rows.last[i]) + d - 1
+
+    def refusal(kind: ReasonKind, site: int, period: int, room_w: int) -> Refusal:
+        return Refusal(organisation, int(rows.key[i]), kind, site, period, power, room_w)
+
+    if len(sites) == 0:
+        return refusal(ReasonKind.NO_SITE, -1, -1, 0)
+    own = capacity[sites, first:end]
+    largest = int(own.max())
+    if power > largest:
+        row, column = divmod(int(own.argmax()), end - first)
+        return refusal(ReasonKind.TOO_POWERFUL, int(sites[row]), first + column, largest)
+    free = room[sites, first:end]
+    if rows.interruptible[i]:
+        ranked = np.argsort(-free, axis=1, kind="stable")
+        least = np.take_along_axis(free, ranked, axis=1)[:, d - 1]
+        row = int(least.argmax())
+        column = int(ranked[row, d - 1])
+    else:
+        runs = np.lib.stride_tricks.sliding_window_view(free, d, axis=1).min(axis=2)
+        row, start = divmod(int(runs.argmax()), runs.shape[1])
+        column = start + int(free[row, start : start + d].argmin())
+        least = runs.max(axis=1)
+    if int(least.max()) >= power:
+        return refusal(ReasonKind.PRICED_OUT, -1, -1, 0)
+    return refusal(ReasonKind.NO_ROOM, int(sites[row]), first + column, int(free[row, column]))
