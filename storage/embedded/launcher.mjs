@@ -17,7 +17,8 @@ const EXIT_BAD_CONFIGURATION = 2;
 const EXIT_PORT_TAKEN = 98;
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
 const HEALTH_TIMEOUT_MS = 2_000;
-const DRAIN_TIMEOUT_MS = 2_000;
+const DRAIN_TIMEOUT_MS = 1_000;
+const LEAVE_TIMEOUT_MS = 2_500;
 
 const fail = (message, code = EXIT_BAD_CONFIGURATION) => {
    console.error(`launcher: ${message}`);
@@ -210,7 +211,7 @@ function serve(app, connection, configuration) {
    const leave = async () => {
       if (leaving) return;
       leaving = true;
-      setTimeout(() => process.exit(0), 2 * DRAIN_TIMEOUT_MS).unref();
+      setTimeout(() => process.exit(0), LEAVE_TIMEOUT_MS).unref();
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
       setTimeout(() => server.closeAllConnections(), DRAIN_TIMEOUT_MS).unref();

@@ -39,6 +39,7 @@ class Status:
     postgres_pid: int | None = None
     api_pid: int | None = None
     run_by: str | None = None
+    problem: str | None = None
 
     def __repr__(self) -> str:
         """Give the parts that are no secret."""
@@ -103,11 +104,18 @@ def mask_password(url: str | None) -> str | None:
 
 def _hosted(url: str, key: str, settings: Settings) -> Status:
     url = url.rstrip("/")
+    problem: str | None = None
     try:
         answer = httpx.get(f"{url}/rest/v1/", headers={"apikey": key}, timeout=_HOSTED_TIMEOUT_S)
-        serving = answer.status_code == httpx.codes.OK
-    except httpx.HTTPError:
+    except httpx.HTTPError as exc:
+        problem = f"{url} does not answer ({type(exc).__name__}); check SUPABASE_URL"
         serving = False
+    else:
+        serving = not answer.is_server_error
+        if not serving:
+            problem = f"{url} answered {answer.status_code}; try again later"
+        if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            problem = f"the key is refused ({answer.status_code}); check SUPABASE_KEY"
     database = settings.supabase_db_url
     return Status(
         "up" if serving else "down",
@@ -115,4 +123,5 @@ def _hosted(url: str, key: str, settings: Settings) -> Status:
         url=url,
         secret_key=key,
         database_url=None if database is None else database.get_secret_value(),
+        problem=problem,
     )

@@ -157,7 +157,10 @@ class EmbeddedSupabase:
                 raise
 
     def stop(self) -> None:
-        """Stop it, within 10 s; nothing happens when it does not run."""
+        """Stop it, within 10 s; nothing happens when it does not run.
+
+        Not from a signal handler: a start in the same thread would wait for itself.
+        """
         # The watcher first, and joined: it would restart what is being stopped.
         self._stopping.set()
         with self._starting:
@@ -303,17 +306,32 @@ class EmbeddedSupabase:
 
     def _stop_all(self) -> None:
         self._stopping.set()
-        if self._watcher is not None:
-            self._watcher.join()
-            self._watcher = None
-        if self._api is not None:
-            self._api.stop()
-        if self._postgres is not None:
-            self._postgres.stop()
+        interrupted: KeyboardInterrupt | None = None
+        for step in (self._stop_watcher, self._stop_api, self._stop_postgres):
+            try:
+                step()
+            except KeyboardInterrupt as exc:
+                # A second Ctrl-C must not leave a database running.
+                interrupted = exc
+                step()
         if self._state is not None:
             self._layout.running.unlink(missing_ok=True)
-        self._state = self._postgres = self._api = None
+        self._state = self._postgres = self._api = self._watcher = None
         self._lock.release()
+        if interrupted is not None:
+            raise interrupted
+
+    def _stop_watcher(self) -> None:
+        if self._watcher is not None:
+            self._watcher.join()
+
+    def _stop_api(self) -> None:
+        if self._api is not None:
+            self._api.stop()
+
+    def _stop_postgres(self) -> None:
+        if self._postgres is not None:
+            self._postgres.stop()
 
 
 def _ourselves(*, detached: bool) -> Holder:

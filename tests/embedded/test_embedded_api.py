@@ -149,24 +149,28 @@ def test_without_a_good_key_nothing_is_answered(api: Api) -> None:
 @pytest.mark.parametrize("missing", ["database_url", "jwt_secret", "publishable_key", "secret_key"])
 def test_the_api_refuses_to_start_without_its_keys(missing: str) -> None:
     installation = install(PACKAGES, service_account())
-    whole = {
+    configuration: dict[str, object] = {
         "database_url": "postgresql://postgres:x@127.0.0.1:1/postgres",
         "jwt_secret": "s" * 40,
         "publishable_key": "p",
         "secret_key": "s",
         "port": 0,
     }
-    for configuration in ({**whole, missing: ""}, {k: whole[k] for k in whole if k != missing}):
-        done = subprocess.run(
-            [installation.node, installation.launcher, "serve"],
-            input=json.dumps(configuration),
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-        assert done.returncode == 2
-        assert done.stderr.strip() == f"launcher: refusing to start without {missing}"
+    # Half of them absent, half of them empty.
+    if missing.endswith("_key"):
+        del configuration[missing]
+    else:
+        configuration[missing] = ""
+    done = subprocess.run(
+        [installation.node, installation.launcher, "serve"],
+        input=json.dumps(configuration),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"launcher: refusing to start without {missing}"
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(

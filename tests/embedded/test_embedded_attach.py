@@ -24,6 +24,7 @@ from storage.embedded.daemon import start_detached, stop_detached
 from storage.embedded.endpoint import SupabaseEndpoint
 from storage.embedded.layout import Layout, read_holder
 from storage.embedded.processes import is_running
+from storage.embedded.status import Status, read_status
 from storage.embedded.supervisor import EmbeddedSupabase
 from storage.home import packages_folder
 
@@ -201,6 +202,27 @@ class TestHosted:
         left.write_text("{}")
         with attach_or_start(hosted, packages=PACKAGES):
             assert not left.exists()
+
+
+class TestHostedStatus:
+    """A project that answers, seen from outside: our own API stands in for it."""
+
+    def status(self, url: str, key: str) -> Status:
+        return read_status(Settings(supabase_url=url, supabase_key=SecretStr(key)))
+
+    def test_one_that_answers_is_up(self, detached: SupabaseEndpoint) -> None:
+        found = self.status(detached.url, detached.secret_key)
+        assert (found.state, found.mode, found.problem) == ("up", "hosted", None)
+        refused = self.status(detached.url, "sb_secret_wrong")
+        assert refused.problem == "the key is refused (401); check SUPABASE_KEY"
+        assert "sb_secret_wrong" not in repr(refused)
+
+    def test_one_that_does_not_answer_is_down(self) -> None:
+        found = self.status("http://127.0.0.1:9", "k")
+        assert found.state == "down"
+        assert found.problem == (
+            "http://127.0.0.1:9 does not answer (ConnectError); check SUPABASE_URL"
+        )
 
 
 class TestCommandLine:
