@@ -11,10 +11,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import orjson
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from schema.ids import KeyPart, row_id
 from schema.periods import format_instant
@@ -99,6 +107,20 @@ class Row(BaseModel):
     VERSIONED: ClassVar[bool] = False
     #: Rows of a source carry the moment they were retrieved.
     STAMPED: ClassVar[bool] = False
+    #: Columns of the start and end of what the row stands for; the end is later than the start.
+    INTERVAL: ClassVar[tuple[str, str] | None] = None
+
+    @model_validator(mode="after")
+    def _ends_after_start(self) -> Self:
+        if self.INTERVAL is not None:
+            starts, ends = self.INTERVAL
+            if getattr(self, ends) <= getattr(self, starts):
+                msg = (
+                    f"{ends} {format_instant(getattr(self, ends))} is not after "
+                    f"{starts} {format_instant(getattr(self, starts))}"
+                )
+                raise ValueError(msg)
+        return self
 
     @classmethod
     def spec(cls, rank: int) -> TableSpec:
@@ -153,6 +175,7 @@ class Reading(Row):
     LANE: ClassVar[Lane] = Lane.FACTS
     VERSIONED: ClassVar[bool] = True
     STAMPED: ClassVar[bool] = True
+    INTERVAL: ClassVar[tuple[str, str] | None] = ("valid_from", "valid_to")
 
     source: Name
     valid_from: Instant

@@ -55,6 +55,7 @@ class ComputeWindowRow(Row):
     TABLE: ClassVar[str] = "compute_windows"
     KEY: ClassVar[tuple[str, ...]] = ("bpp_id", "item_id", "starts_at")
     LANE: ClassVar[Lane] = Lane.ORDERED
+    INTERVAL: ClassVar[tuple[str, str] | None] = ("starts_at", "ends_at")
     VERSIONED: ClassVar[bool] = True
     STAMPED: ClassVar[bool] = True
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schema.ids import row_id
 from schema.messages import Performative
@@ -59,6 +59,7 @@ class ComputeWorkloadRow(Row):
     TABLE: ClassVar[str] = "compute_workloads"
     KEY: ClassVar[tuple[str, ...]] = ("agent_name", "workload_name")
     LANE: ClassVar[Lane] = Lane.ORDERED
+    INTERVAL: ClassVar[tuple[str, str] | None] = ("earliest_start", "deadline")
     VERSIONED: ClassVar[bool] = True
 
     agent_name: Name
@@ -96,6 +97,7 @@ class WorkloadScheduleRow(Row):
     TABLE: ClassVar[str] = "workload_schedules"
     KEY: ClassVar[tuple[str, ...]] = ("agent_name", "workload_name", "revision", "starts_at")
     LANE: ClassVar[Lane] = Lane.ORDERED
+    INTERVAL: ClassVar[tuple[str, str] | None] = ("starts_at", "ends_at")
     VERSIONED: ClassVar[bool] = True
 
     agent_name: Name
@@ -173,6 +175,24 @@ class AgentNegotiationRow(Row):
     gap: float | None = None
     on_synthetic_data: bool = False
     sent_at: Instant
+
+    @model_validator(mode="after")
+    def _tells_no_secret(self) -> Self:
+        if (self.workload_name is None) != (self.workload_agent is None):
+            msg = (
+                f"workload_name {self.workload_name!r} and workload_agent "
+                f"{self.workload_agent!r} name a workload together: give both or none"
+            )
+            raise ValueError(msg)
+        # Beside a public price table a workload's own total would give its delay cost away.
+        totals = (self.bound_gbp, self.cost_gbp, self.gap)
+        if self.workload_name is not None and any(total is not None for total in totals):
+            msg = (
+                f"bound_gbp, cost_gbp and gap stand on table-wide messages only, not on one about "
+                f"workload {self.workload_name!r}"
+            )
+            raise ValueError(msg)
+        return self
 
     def links(self, run_id: str) -> Mapping[str, str | None]:
         """Point at the workload."""

@@ -42,6 +42,7 @@ class FlexibilityPriceRow(Row):
     TABLE: ClassVar[str] = "flexibility_prices"
     KEY: ClassVar[tuple[str, ...]] = ("service", "starts_at", "ends_at", "direction", "quality")
     LANE: ClassVar[Lane] = Lane.FACTS
+    INTERVAL: ClassVar[tuple[str, str] | None] = ("starts_at", "ends_at")
     VERSIONED: ClassVar[bool] = True
     STAMPED: ClassVar[bool] = True
 

@@ -221,14 +221,16 @@ create table public.agent_negotiations (
     constraint agent_negotiations_totals_are_table_wide check (
         workload_name is null or num_nonnulls(cost_gbp, bound_gbp, gap) = 0)
 );
-create index agent_negotiations_by_sequence on public.agent_negotiations (run_id, sequence);
+create index agent_negotiations_by_sequence
+    on public.agent_negotiations (run_id, conversation_id, sequence);
 create index agent_negotiations_by_workload on public.agent_negotiations (workload_id);
 comment on table public.agent_negotiations is
     'The message log of every negotiation (an iterated contract net), one row a message; ordered '
-    'by sequence it reads as a story. The owner of a workload reads the messages about it; '
-    'messages about the whole table (workload_name null) hold everybody''s loads and are for the '
-    'service role alone.';
-comment on column public.agent_negotiations.sequence is 'Order for readers, rising within a run.';
+    'by conversation_id and sequence it reads as a story. The owner of a workload reads the '
+    'messages about it; messages about the whole table (workload_name null) hold everybody''s '
+    'loads and are for the service role alone.';
+comment on column public.agent_negotiations.sequence is
+    'Order for readers: counts the messages of one conversation.';
 comment on column public.agent_negotiations.round is 'Round of the conversation.';
 comment on column public.agent_negotiations.performative is
     'What the message does, in FIPA''s words: cfp, propose, refuse, accept-proposal, '

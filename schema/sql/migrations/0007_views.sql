@@ -61,31 +61,47 @@ priced as (
         h.*,
         p.price_gbp_per_mwh,
         case
-            when p.valid_from = h.valid_from or p.quality = 'synthetic' then p.quality
+            when p.quality = 'synthetic' then 'synthetic'
+            when p.valid_from = h.valid_from and p.market <> 'system' then p.quality
             when p.quality is not null then 'estimated'
         end as price_quality
     from half_hours as h
     left join lateral (
-        -- Its own price if known, else that of the same half hour, by the clock on the wall, of
-        -- the last comparable day: working days and weekends are two kinds of day.
-        select p.valid_from, p.price_gbp_per_mwh, p.quality
+        -- The rule of storage/grid_prices.py: its own price if known, else that of the same half
+        -- hour by the clock on London's wall of the last comparable day (working days and
+        -- weekends are two kinds), else of the last day of any kind; synthetic ones last.
+        select p.valid_from, p.price_gbp_per_mwh, p.quality, p.market
         from public.wholesale_prices as p
         where p.run_id = h.run_id
-            and p.valid_from = any (array(
+            and p.valid_from = any (h.valid_from || array(
                 select
-                    ((h.valid_from at time zone 'Europe/London') - make_interval(days => n))
-                    at time zone 'Europe/London'
-                from generate_series(0, 7) as n
+                    -- In autumn one hour comes twice: the first counts.
+                    case when (t.instant - interval '1 hour') at time zone 'Europe/London' = t.wall
+                        then t.instant - interval '1 hour' else t.instant end
+                from (
+                    select d.wall, d.wall at time zone 'Europe/London' as instant
+                    from (
+                        select
+                            (h.valid_from at time zone 'Europe/London') - make_interval(days => n)
+                                as wall
+                        from generate_series(1, 7) as n
+                    ) as d
+                ) as t
+                -- In spring one hour is missing: that day has no such half hour.
+                where t.instant at time zone 'Europe/London' = t.wall
             ))
             -- An index of zero volume is "no index", not free power.
-            and p.volume_mwh is distinct from 0
+            and (p.market = 'system' or p.volume_mwh is distinct from 0)
         order by
+            p.quality = 'synthetic',
             p.valid_from <> h.valid_from,
             (extract(isodow from p.valid_from at time zone 'Europe/London') > 5)
             <> (extract(isodow from h.valid_from at time zone 'Europe/London') > 5),
             p.valid_from desc,
-            case p.quality when 'published' then 0 when 'estimated' then 1 else 2 end,
-            case p.market when 'APXMIDP' then 0 when 'system' then 2 else 1 end,
+            -- The imbalance price is another thing and stands in for an index only.
+            p.market = 'system',
+            p.quality = 'estimated',
+            case p.market when 'APXMIDP' then 0 when 'N2EXMIDP' then 1 else 2 end,
             p.market
         limit 1
     ) as p on true
@@ -198,11 +214,15 @@ left join lateral (
 left join lateral (
     select p.valid_from, p.price_gbp_per_mwh, p.market, p.quality
     from public.wholesale_prices as p
-    where p.run_id = c.run_id and p.valid_from <= c.now_at and p.volume_mwh is distinct from 0
+    where p.run_id = c.run_id and p.valid_from <= c.now_at
+        and (p.market = 'system' or p.volume_mwh is distinct from 0)
     order by
         p.valid_from desc,
-        case p.quality when 'published' then 0 when 'estimated' then 1 else 2 end,
-        case p.market when 'APXMIDP' then 0 when 'system' then 2 else 1 end
+        p.quality = 'synthetic',
+        p.market = 'system',
+        p.quality = 'estimated',
+        case p.market when 'APXMIDP' then 0 when 'N2EXMIDP' then 1 else 2 end,
+        p.market
     limit 1
 ) as price on true
 left join lateral (
