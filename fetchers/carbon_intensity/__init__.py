@@ -1,0 +1,1 @@
+"""Carbon Intensity API of Great Britain: forecasts, outturns and generation mixes."""

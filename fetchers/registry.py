@@ -1,0 +1,88 @@
+"""Which sources and endpoints are known, ours and those of other packages.
+
+Another package adds a source by an entry point in the group ``gridpact.sources``: its name is the
+source's, its object a mapping from endpoint name to ``EndpointParser``. Modules are loaded when
+they are asked for, so that a broken outside package only spoils its own source.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+from fetchers.parsing import EndpointParser
+from schema.errors import ConfigurationError, InputError
+from schema.readings import Source
+
+GROUP = "gridpact.sources"
+
+_BUILT_IN = {source.value: f"fetchers.{source.value}.parse" for source in Source}
+
+
+def sources() -> tuple[str, ...]:
+    """Give the names of all sources, ours first."""
+    return (*_BUILT_IN, *sorted(_outside()))
+
+
+def endpoints(source: str) -> Mapping[str, EndpointParser]:
+    """Give a source's endpoints by name.
+
+    Raises:
+        InputError: No source has that name; names the nearest.
+        ConfigurationError: An outside package does not provide what the group asks for.
+    """
+    module = _BUILT_IN.get(source)
+    if module is not None:
+        built_in: Mapping[str, EndpointParser] = import_module(module).ENDPOINTS
+        return built_in
+    outside = _outside().get(source)
+    if outside is None:
+        raise InputError(_unknown("source", source, sources()), field="source", value=source)
+    return _load(outside)
+
+
+def find(source: str, endpoint: str) -> EndpointParser:
+    """Give the parser of one endpoint.
+
+    Raises:
+        InputError: The source or endpoint is unknown; names the nearest.
+    """
+    known = endpoints(source)
+    found = known.get(endpoint)
+    if found is None:
+        msg = _unknown(f"endpoint of {source}", endpoint, tuple(known))
+        raise InputError(msg, field="endpoint", value=endpoint)
+    return found
+
+
+def _outside() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in _BUILT_IN}
+
+
+@lru_cache(maxsize=64)
+def _load(point: EntryPoint) -> Mapping[str, EndpointParser]:
+    try:
+        provided = point.load()
+    except Exception as exc:
+        msg = f"source {point.name!r} ({point.value}) cannot be loaded: {exc}; fix that package"
+        raise ConfigurationError(msg, source=point.name) from exc
+    usable = isinstance(provided, Mapping) and all(
+        isinstance(name, str) and isinstance(parser, EndpointParser)
+        for name, parser in provided.items()
+    )
+    if not usable:
+        msg = (
+            f"source {point.name!r} ({point.value}) must be a mapping from endpoint name to "
+            f"EndpointParser, got {type(provided).__name__}; fix that package"
+        )
+        raise ConfigurationError(msg, source=point.name)
+    return dict(provided)
+
+
+def _unknown(kind: str, given: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"there is no {kind} {given!r}{hint} Known: {', '.join(known)}"
