@@ -1,0 +1,1 @@
+"""NESO Data Portal (CKAN): demand forecasts and outturn, embedded generation, flexibility."""
