@@ -1,0 +1,136 @@
+"""One of the drain's two lanes: what it may take next, how it is doing, what it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+
+from schema.clock import Clock
+from schema.errors import GridpactError
+from schema.rows import Lane
+from storage.batching import Batch, coalesce, sorted_facts
+from storage.dead_letters import park_run, run_is_dead
+from storage.gate import Gate
+from storage.ports import LaneState
+from storage.spool import LANE_NUMBER
+from storage.writer import Vault
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSettings:
+    """Sizes and limits of sending on.
+
+    Attributes:
+        batch_rows: Most rows of a request.
+        batch_bytes: Most bytes of bodies of a request (one row may be larger).
+        in_flight: Requests of the facts lane on their way at once.
+        start_rows: Rows of the first request; doubled after each quick one, halved after a timeout.
+        quick_s: A request that took less was quick.
+        settle_rows: Rows forgotten in one local transaction; puts go between.
+        poison_share: A batch with more poison than this share stops its lane ...
+        poison_floor: ... if it is also more than this many rows.
+        orphan_attempts: How often a row is tried whose parent is unknown.
+        schema_grace_s: How long missing tables may be a cache that lags behind (hosted).
+    """
+
+    batch_rows: int = 5000
+    batch_bytes: int = 1_000_000
+    in_flight: int = 4
+    start_rows: int = 1000
+    quick_s: float = 1.0
+    settle_rows: int = 1000
+    poison_share: float = 0.10
+    poison_floor: int = 20
+    orphan_attempts: int = 10
+    schema_grace_s: float = 60.0
+
+
+class LaneStatus:
+    """State of a lane; belongs to the drain's event loop."""
+
+    def __init__(self, lane: Lane, settings: DrainSettings, clock: Clock, rng: Random) -> None:
+        self.lane = lane
+        self.gate = Gate(clock, rng)
+        self.state = LaneState.RUNNING
+        self.error: GridpactError | None = None
+        self.too_poisonous = False
+        self.bury_all = False
+        self.wake = asyncio.Event()
+        self.sent: Counter[str] = Counter()
+        self._settings = settings
+        self._rows = min(settings.start_rows, settings.batch_rows)
+        self._cursors: dict[int, int] = {}
+
+    # -- what is next ---------------------------------------------------------------------
+
+    def next_batch(self, vault: Vault, now_s: float) -> Batch | None:
+        """Choose the next batch, inside a job of the writer thread; None when nothing is due.
+
+        The oldest run first. A run's own rows go alone and before all others of it; facts wait
+        until they were delivered.
+        """
+        spool = vault.spool
+        number = LANE_NUMBER[self.lane]
+        waiting = sorted(run for (lane, run), n in spool.depths.items() if lane == number and n)
+        for run in waiting:
+            if run not in spool.delivered_runs:
+                if self.lane is Lane.ORDERED:
+                    if rows := spool.take_run_rows(run, now_s):
+                        return coalesce(rows)
+                    if run_is_dead(spool, run):
+                        park_run(spool, run, int(now_s))
+                continue
+            rows = spool.take(
+                self.lane,
+                run,
+                self._cursors.get(run, 0),
+                rows=self._rows,
+                size=self._settings.batch_bytes,
+                now_s=now_s,
+            )
+            if not rows:
+                continue
+            if self.lane is Lane.FACTS:
+                # Several are on their way at once: the next one starts behind this one.
+                self._cursors[run] = rows[-1].seq
+                return sorted_facts(coalesce(rows))
+            return coalesce(rows)
+        return None
+
+    # -- how it went ----------------------------------------------------------------------
+
+    def succeeded(self, batch: Batch, took_s: float) -> None:
+        """Note a request that went through."""
+        self.answered()
+        self.too_poisonous = False
+        self.sent.update(Counter(row.table for row in batch.rows))
+        if took_s < self._settings.quick_s and len(batch.rows) * 2 > self._rows:
+            self._rows = min(self._settings.batch_rows, self._rows * 2)
+
+    def answered(self) -> None:
+        """Note that the store takes our requests, whatever it said of the rows."""
+        self.gate.succeeded()
+        if self.error is not None:
+            log.warning("the %s lane is sending again", self.lane)
+        self.state, self.error = LaneState.RUNNING, None
+
+    def waiting(self) -> None:
+        """Note that the store cannot be reached."""
+        if self.state is LaneState.RUNNING:
+            self.state = LaneState.WAITING
+
+    def shrink(self, rows: int) -> None:
+        """Note that a request of so many rows took too long."""
+        self._rows = max(1, min(self._rows, rows) // 2)
+
+    def stop(self, error: GridpactError, passage: int) -> None:
+        """Stop until somebody has mended it; rows stay in the spool."""
+        if self.error is None or self.error.message != error.message:
+            log.error("the %s lane has stopped: %s", self.lane, error)
+        self.state, self.error = LaneState.STOPPED, error
+        self.gate.stopped(passage)

@@ -1,0 +1,419 @@
+"""The spool: rows that were accepted and are not yet known to be in Supabase.
+
+Accepted means: in this SQLite file, committed, fsynced. All methods belong to the one writer
+thread (``storage.writer``), which also opens and ends the transactions; nothing here commits.
+
+    spool      to be sent; ``seq`` is the order of acceptance
+    delivered  tombstones: ids that were sent, so that a producer's retry is not sent again
+    dead       rows the database will never take, with the reason
+    runs       per run: whether its own row was delivered, and that row's newest content
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from schema.errors import ConstraintViolated, RecordConflict, SpoolFull
+from schema.rows import TABLES, Lane, Record
+from schema.rows.base import MAX_ROW_BYTES
+from storage.links import RUN_TABLE
+from storage.ports import PutAck
+from storage.spool_file import PAGE_BYTES, SpoolSettings
+
+#: Form of the bodies that this program writes; rises when a column is renamed or changes meaning.
+SCHEMA_VERSION = 1
+LANES = (Lane.ORDERED, Lane.FACTS)
+LANE_NUMBER = {lane: number for number, lane in enumerate(LANES)}
+#: Beside its body a row costs about this much: hash, keys, three indexes, page slack.
+_ROW_OVERHEAD = 260
+_TOMBSTONE_BYTES = 130
+_ID_BYTES = 16
+
+CrashPoint = Callable[[str], None]
+
+
+def no_crash(name: str) -> None:
+    """Pass a labelled point of the code; tests of kills end the process there instead."""
+    del name
+
+
+class SpoolRow(NamedTuple):
+    """One row to send on; ``id`` is the uuid's 16 bytes."""
+
+    seq: int
+    table: str
+    id: bytes
+    version: int
+    run: int
+    rank: int
+    schema_version: int
+    body: bytes
+    sha256: bytes
+    attempts: int
+
+
+class NewRow(NamedTuple):
+    """A row that was not known before."""
+
+    run: int
+    run_id: str
+    record: Record
+    columns: dict[str, object]
+
+
+class Accepted(NamedTuple):
+    """What one put brought: the receipt, and the rows that are new."""
+
+    ack: PutAck
+    new: tuple[NewRow, ...]
+
+
+_INSERT_NONE_DEAD = """
+insert into spool (tbl, id, version, run, lane, rank, schema_version, body, sha256, accepted_at)
+select ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+where not exists (select 1 from delivered where tbl = ?1 and id = ?2 and version = ?3)
+on conflict (tbl, id, version) do nothing
+"""
+_NOT_DEAD = "and not exists (select 1 from dead where tbl = ?1 and id = ?2 and version = ?3)"
+_INSERT = _INSERT_NONE_DEAD.replace("on conflict", f"{_NOT_DEAD} on conflict")
+_FIND = """
+select sha256 from spool where tbl = ?1 and id = ?2 and version = ?3
+union all select sha256 from delivered where tbl = ?1 and id = ?2 and version = ?3
+union all select sha256 from dead where tbl = ?1 and id = ?2 and version = ?3
+limit 1
+"""
+_ROW = (
+    "s.seq, t.name, s.id, s.version, s.run, s.rank, s.schema_version, s.body, s.sha256, s.attempts"
+)
+
+_Parameters = tuple[int, bytes, int, int, int, int, int, bytes, bytes, int]
+
+
+class Spool:
+    """The spool's rules over an open connection."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        settings: SpoolSettings,
+        crash_point: CrashPoint = no_crash,
+    ) -> None:
+        self.db = db
+        self.settings = settings
+        self._crash_point = crash_point
+        self.conflicts = 0
+        self.refuse_puts = False
+        self.reload()
+
+    def reload(self) -> None:
+        """Read numbers of tables and runs and the depths from the file, as after a rollback."""
+        db = self.db
+        self._tables: dict[str, int] = dict(db.execute("select name, no from tables"))
+        self._runs: dict[str, int] = dict(db.execute("select run_id, no from runs"))
+        self.depths: Counter[tuple[int, int]] = Counter()
+        for lane, run, depth in db.execute("select lane, run, count(*) from spool group by 1, 2"):
+            self.depths[lane, run] = depth
+        self.delivered_runs = {
+            no for (no,) in db.execute("select no from runs where delivered = 1")
+        }
+        (self.dead,) = db.execute("select count(*) from dead").fetchone()
+        #: Runs whose own row is known, the newest last, with the moment their clock stands at.
+        self.run_clocks: dict[str, str | None] = {
+            run_id: orjson.loads(body).get("clock_at")
+            for run_id, body in db.execute(
+                "select run_id, body from runs where body is not null order by no"
+            )
+        }
+
+    # -- accepting ------------------------------------------------------------------------
+
+    def accept(self, records: Sequence[Record], now_s: int) -> Accepted:
+        """Take rows in; the caller's commit makes it a promise.
+
+        The caller rolls back whatever raises, and then calls ``reload``.
+
+        Raises:
+            SpoolFull: The door is shut for these rows.
+            RecordConflict: A known id and version with other content.
+            ConstraintViolated: A row is too large or not what a record is.
+        """
+        self._check_door(records)
+        rows, run_ids, contents = self._read(records, now_s)
+        db = self.db
+        db.execute("savepoint bulk")
+        before = db.total_changes
+        db.executemany(_INSERT if self.dead else _INSERT_NONE_DEAD, rows)
+        fresh = [True] * len(rows)
+        if db.total_changes - before != len(rows):
+            db.execute("rollback to bulk")
+            fresh = [
+                self._insert_or_recognise(row, record)
+                for row, record in zip(rows, records, strict=True)
+            ]
+        db.execute("release bulk")
+        accepted = tuple(
+            NewRow(row[3], run_id, record, content)
+            for row, run_id, record, content, new in zip(
+                rows, run_ids, records, contents, fresh, strict=True
+            )
+            if new
+        )
+        for row, new in zip(rows, fresh, strict=True):
+            if new:
+                self.depths[row[4], row[3]] += 1
+        for new_row in accepted:
+            if new_row.record.table == RUN_TABLE:
+                self._note_run(new_row)
+        return Accepted(PutAck(len(accepted), len(rows) - len(accepted), self.fill()), accepted)
+
+    def _insert_or_recognise(self, row: _Parameters, record: Record) -> bool:
+        known = self.db.execute(_FIND, row[:3]).fetchone()
+        if known is None:
+            self.db.execute(_INSERT, row)
+            return True
+        if known[0] != row[8]:
+            self.conflicts += 1
+            msg = (
+                f"{record.table} {record.id} version {record.version} came again with other "
+                "content; a changed row needs a higher version, a new row another natural key"
+            )
+            raise RecordConflict(msg, table=record.table, id=record.id, version=record.version)
+        return False
+
+    def _read(
+        self, records: Sequence[Record], now_s: int
+    ) -> tuple[list[_Parameters], list[str], list[dict[str, object]]]:
+        """Open the records once: what to insert, their runs, their columns."""
+        rows: list[_Parameters] = []
+        run_ids: list[str] = []
+        contents: list[dict[str, object]] = []
+        kinds: dict[tuple[str, str], tuple[int, int, int, int]] = {}
+        for record in records:
+            row_id, run_id, columns = _opened(record)
+            kind = kinds.get((record.table, run_id))
+            if kind is None:
+                spec = TABLES[record.table]
+                number, run = self.table_number(record.table), self.run(run_id)
+                kind = kinds[record.table, run_id] = (
+                    number,
+                    run,
+                    LANE_NUMBER[spec.lane],
+                    spec.rank,
+                )
+            number, run, lane, rank = kind
+            table, _, version, body, sha256 = record
+            del table
+            rows.append(
+                (number, row_id, version, run, lane, rank, SCHEMA_VERSION, body, sha256, now_s)
+            )
+            run_ids.append(run_id)
+            contents.append(columns)
+        return rows, run_ids, contents
+
+    def table_number(self, name: str) -> int:
+        """Give the number by which the spool knows a table."""
+        if (known := self._tables.get(name)) is not None:
+            return known
+        self.db.execute("insert or ignore into tables (name) values (?)", (name,))
+        (number,) = self.db.execute("select no from tables where name = ?", (name,)).fetchone()
+        return self._tables.setdefault(name, int(number))
+
+    # -- room -----------------------------------------------------------------------------
+
+    def used_pages(self) -> int:
+        """Count the pages that hold something."""
+        (pages,) = self.db.execute("pragma page_count").fetchone()
+        (free,) = self.db.execute("pragma freelist_count").fetchone()
+        return int(pages) - int(free)
+
+    def fill(self) -> float:
+        """Give the share of the door in use."""
+        return self.used_pages() / self.settings.door_pages
+
+    def _check_door(self, records: Sequence[Record]) -> None:
+        need = sum(len(record.body) + _ROW_OVERHEAD for record in records) // PAGE_BYTES
+        tables = {record.table for record in records}
+        if unknown := tables - TABLES.keys():
+            msg = f"no table that takes rows: {', '.join(unknown)}; known are {', '.join(TABLES)}"
+            raise ConstraintViolated(msg, table=next(iter(unknown)))
+        facts = any(TABLES[table].lane is Lane.FACTS for table in tables)
+        share = self.settings.facts_door_share if facts else 1.0
+        door = int(self.settings.door_pages * share)
+        used = self.used_pages()
+        if self.refuse_puts or used + need > door:
+            why = "the disk is full" if self.refuse_puts else f"its door is at {door} pages"
+            msg = (
+                f"the spool takes no more rows ({used} pages in use, {why}); "
+                "wait until Supabase has taken some, and see that it can be reached"
+            )
+            raise SpoolFull(msg, used_pages=used, door_pages=door)
+
+    # -- runs -----------------------------------------------------------------------------
+
+    def run(self, run_id: str) -> int:
+        """Give the number by which the spool knows a run."""
+        if (known := self._runs.get(run_id)) is not None:
+            return known
+        self.db.execute("insert or ignore into runs (run_id) values (?)", (run_id,))
+        (number,) = self.db.execute("select no from runs where run_id = ?", (run_id,)).fetchone()
+        return self._runs.setdefault(run_id, int(number))
+
+    def run_number(self, run_id: str) -> int | None:
+        """Give the number of a run, if any row of it was ever accepted; for any thread."""
+        return self._runs.get(run_id)
+
+    def run_content(self, run_id: str) -> tuple[int, bytes] | None:
+        """Give version and body of a run's newest row; None when none was accepted."""
+        row = self.db.execute(
+            "select version, body from runs where run_id = ? and body is not null", (run_id,)
+        ).fetchone()
+        return None if row is None else (int(row[0]), bytes(row[1]))
+
+    def _note_run(self, row: NewRow) -> None:
+        record = row.record
+        newer = self.db.execute(
+            "update runs set version = ?, body = ? where no = ? and coalesce(version, -1) < ?",
+            (record.version, record.body, row.run, record.version),
+        ).rowcount
+        if newer:
+            clock_at = row.columns.get("clock_at")
+            self.run_clocks[row.run_id] = clock_at if isinstance(clock_at, str) else None
+
+    # -- sending on -----------------------------------------------------------------------
+
+    def take(
+        self, lane: Lane, run: int, after: int, *, rows: int, size: int, now_s: float
+    ) -> list[SpoolRow]:
+        """Read the next rows of a run's lane, in order of acceptance.
+
+        Args:
+            lane: Which lane.
+            run: Which run.
+            after: Only rows with a higher ``seq``.
+            rows: At most this many ...
+            size: ... or this many bytes of body, but at least one row.
+            now_s: Rows put off until later than this are left out.
+        """
+        cursor = self.db.execute(
+            f"select {_ROW} from spool s join tables t on t.no = s.tbl "  # noqa: S608
+            "where s.lane = ? and s.run = ? and s.seq > ? and s.not_before <= ? "
+            "order by s.seq limit ?",
+            (LANE_NUMBER[lane], run, after, now_s, rows),
+        )
+        taken: list[SpoolRow] = []
+        total = 0
+        for values in cursor:
+            row = SpoolRow(*values)
+            total += len(row.body)
+            if taken and total > size:
+                break
+            taken.append(row)
+        cursor.close()
+        return taken
+
+    def take_run_rows(self, run: int, now_s: float) -> list[SpoolRow]:
+        """Read the rows of the run itself, which go before all others of it."""
+        cursor = self.db.execute(
+            f"select {_ROW} from spool s join tables t on t.no = s.tbl "  # noqa: S608
+            "where s.lane = 0 and s.run = ? and t.name = ? and s.not_before <= ? order by s.seq",
+            (run, RUN_TABLE, now_s),
+        )
+        return [SpoolRow(*values) for values in cursor]
+
+    def next_due(self, lane: Lane) -> float | None:
+        """Say when the first row that was put off may be tried again."""
+        (due,) = self.db.execute(
+            "select min(not_before) from spool where lane = ? and not_before > 0",
+            (LANE_NUMBER[lane],),
+        ).fetchone()
+        return None if due is None else float(due)
+
+    def last_seq(self) -> int:
+        """Give the number of the row accepted last; 0 when there never was one."""
+        row = self.db.execute("select seq from sqlite_sequence where name = 'spool'").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def holds_up_to(self, seq: int) -> bool:
+        """Say whether a row with this number or a lower one is still to be sent."""
+        return (
+            self.db.execute("select 1 from spool where seq <= ? limit 1", (seq,)).fetchone()
+            is not None
+        )
+
+    def oldest_accepted_at(self) -> int | None:
+        """Say when the oldest unsent row was accepted, in seconds; None when all are sent."""
+        row = self.db.execute("select accepted_at from spool order by seq limit 1").fetchone()
+        return None if row is None else int(row[0])
+
+    def settle(self, rows: Sequence[SpoolRow], now_s: int) -> None:
+        """Forget rows that the store has, and remember their ids for a while."""
+        # Deleting first: at the hard cap writing the tombstones first fails for want of a page.
+        self.remove(rows)
+        self._crash_point("mid_delete")
+        self.db.executemany(
+            "insert or ignore into delivered (tbl, id, version, sha256, at) values (?, ?, ?, ?, ?)",
+            [(self.table_number(r.table), r.id, r.version, r.sha256, now_s) for r in rows],
+        )
+        for run in {row.run for row in rows if row.table == RUN_TABLE} - self.delivered_runs:
+            self.db.execute("update runs set delivered = 1 where no = ?", (run,))
+            self.delivered_runs.add(run)
+        self._prune(now_s)
+
+    def delay(self, row: SpoolRow, until_s: float) -> None:
+        """Put a row off: its parent is not there yet."""
+        self.db.execute(
+            "update spool set attempts = attempts + 1, not_before = ? where seq = ?",
+            (until_s, row.seq),
+        )
+
+    def remove(self, rows: Iterable[SpoolRow]) -> None:
+        """Take rows out; the caller says elsewhere what became of them."""
+        removed = list(rows)
+        deleted = self.db.executemany(
+            "delete from spool where seq = ?", [(row.seq,) for row in removed]
+        ).rowcount
+        if deleted != len(removed):
+            self.reload()
+            return
+        for row in removed:
+            self.depths[LANE_NUMBER[TABLES[row.table].lane], row.run] -= 1
+
+    def _prune(self, now_s: int) -> None:
+        oldest, newest = self.db.execute("select min(no), max(no) from delivered").fetchone()
+        if oldest is None:
+            return
+        most = int(self.settings.limit_bytes * self.settings.tombstone_share / _TOMBSTONE_BYTES)
+        (at,) = self.db.execute("select at from delivered where no = ?", (oldest,)).fetchone()
+        if newest - oldest < most and at >= now_s - self.settings.tombstone_age_s:
+            return
+        # Numbers rise with time, so the oldest come first; a few at a time, puts are waiting.
+        self.db.execute(
+            "delete from delivered where no < ? and (no <= ? or at < ?)",
+            (oldest + 2000, newest - most, now_s - self.settings.tombstone_age_s),
+        )
+
+
+def _opened(record: Record) -> tuple[bytes, str, dict[str, object]]:
+    """Give id, run and columns of a record that is one; refuse all else at the door."""
+    if len(record.body) > MAX_ROW_BYTES:
+        msg = (
+            f"{record.table} {record.id} has {len(record.body)} bytes; a row has at most "
+            f"{MAX_ROW_BYTES}"
+        )
+        raise ConstraintViolated(msg, table=record.table, id=record.id, constraint="row_bytes")
+    try:
+        columns = orjson.loads(record.body)
+        row_id = bytes.fromhex(record.id.replace("-", ""))
+        run_id = columns["run_id"]
+        if columns["id"] == record.id and len(row_id) == _ID_BYTES and isinstance(run_id, str):
+            return row_id, run_id, columns
+        fault = "the body names another id, or the id is no uuid"
+    except (ValueError, KeyError, TypeError) as exc:
+        fault = f"the body is no JSON object with id and run_id ({exc!r})"
+    msg = f"{record.table} {record.id} is no record: {fault}; make records with Row.to_record"
+    raise ConstraintViolated(msg, table=record.table, id=record.id)

@@ -1,0 +1,23 @@
+"""The real clock, for live running and for everything that waits on real machines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """Wall clock and monotonic clock of this machine; implements ``schema.clock.Clock``."""
+
+    def now(self) -> datetime:
+        """Give the current instant, aware, UTC."""
+        return datetime.now(UTC)
+
+    def monotonic_s(self) -> float:
+        """Give seconds that never run backwards; only differences mean anything."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that long; never less than one turn of the event loop."""
+        await asyncio.sleep(max(0.0, seconds))
