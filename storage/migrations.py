@@ -46,7 +46,6 @@ create table if not exists gridpact.migration_checksums (
 );
 comment on table gridpact.migration_checksums is
     'Checksums of the migration files as they were applied: an edited one is refused.';
-alter table gridpact.migration_checksums enable row level security;
 """
 
 _PLATFORM = """
