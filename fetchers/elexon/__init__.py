@@ -1,0 +1,1 @@
+"""Elexon Insights: prices, demand outturn and forecast, generation by fuel."""
