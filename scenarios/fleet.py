@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.rng import Ints, whole
+from scenarios.rng import Ints
 from schema.regions import REGION_IDS
 
 MASK_ALL = (1 << len(REGION_IDS)) - 1
@@ -86,7 +86,7 @@ def capacity_from_planted(load: Ints, *, load_factor: float, headroom: float, us
     load still is at least ``load_factor`` of all capacity in the first ``usable`` half hours. A
     site without planted work gets a tenth of the mean floor, so that it is there at all.
     """
-    need = whole(load * headroom)
+    need = np.rint(load * headroom).astype(np.int64)
     mean = load[:, :usable].sum(axis=1) // usable
     mean = np.maximum(mean, max(1, int(mean.sum()) // (10 * len(mean))))
     energy = int(load[:, :usable].sum())

@@ -8,8 +8,8 @@
                    stability,published_at
 
 In the first, ``regions`` are separated by ``;`` and the last three columns may be empty (they are
-those of the batch planner). In the second, ``region_id`` is empty for a zone in no distribution area, and
-``price_per_kwh`` for a window without an offer.
+those of the batch planner). In the second, ``region_id`` is empty for a zone in no
+distribution area, and ``price_per_kwh`` for a window without an offer.
 """
 
 from __future__ import annotations

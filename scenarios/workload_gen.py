@@ -6,8 +6,8 @@ tight for some and loose for others. So a feasible schedule exists by constructi
 
 Sources: durations are heavy-tailed as in public cluster traces. ``azure-like`` uses our own
 computation on the 99,988 jobs of the Azure sample published with GAIA (ASPLOS 2024): log of the
-length in hours has mean -0.11 and standard deviation 1.55; 58 % of jobs ask for 2 cores, 30 % for 4,
-8 % for 8, 3.5 % for 24. Hours as the unit are inferred there, and power (1 kW a core pair),
+length in hours has mean -0.11 and standard deviation 1.55; 58 % of jobs ask for 2 cores, 30 %
+for 4, 8 % for 8, 3.5 % for 24. Hours as the unit are inferred there, and power (1 kW a core pair),
 regions and deadlines are our assumptions. ``batch`` and ``training`` are ours.
 """
 

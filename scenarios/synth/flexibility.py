@@ -109,7 +109,7 @@ def _eac(day: date, seed: int) -> list[EacResult]:
     wall = [(day - timedelta(days=1), 23), *((day, hour) for hour in range(3, 24, 4))]
     edges = [datetime.combine(d, time(hour), LONDON).astimezone(UTC) for d, hour in wall]
     published = local_midnight(day - timedelta(days=1)) + timedelta(hours=14, minutes=30)
-    results = []
+    results: list[EacResult] = []
     for product, service, usual in EAC_PRODUCTS:
         stream = Stream(seed, f"eac/{day.isoformat()}/{product}")
         noise = stream.normal(BLOCKS_A_DAY)

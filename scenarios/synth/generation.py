@@ -122,7 +122,7 @@ def _mix(pool: Floats) -> Floats:
 def _sum_axis(values: Floats, axis: int) -> Floats:
     """Sum in index order: numpy's own order of adding floats may differ between machines."""
     parts = np.moveaxis(values, axis, 0)
-    total = np.zeros_like(parts[0])
+    total: Floats = np.zeros(parts.shape[1:])
     for part in parts:
         total = total + part
     return total

@@ -67,7 +67,7 @@ IMPORT_LIMITS_MW: Final = (-5_000, 7_000)
 BIOMASS_LIMITS_MW: Final = (700, 2_600)
 
 #: Underlying demand of Great Britain by London hour, GW, on a winter and a summer weekday;
-#: shape and level of NESO's demand data (winter evening peak about 45 GW, summer night about 21 GW).
+#: shape and level of NESO's demand data (winter evening peak about 45 GW, summer night 21 GW).
 WINTER_GW: Final = (
     26.5, 25.5, 25.0, 25.0, 25.5, 27.5, 31.0, 35.0, 37.0, 37.5, 37.5, 37.5,
     37.5, 37.0, 37.0, 38.0, 41.0, 44.0, 44.5, 43.0, 40.5, 37.5, 33.5, 29.5,
