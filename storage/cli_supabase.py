@@ -74,7 +74,7 @@ def studio(context: typer.Context) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: closed.set())
         typer.echo(url)
-        _say("Studio is open at this address; Ctrl-C ends it")
+        _say(f"the negotiations: {url}/editor/public.agent_negotiations; Ctrl-C ends Studio")
         closed.wait()
 
 

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -29,14 +28,12 @@ from storage.embedded.install import Installation, install
 from storage.embedded.layout import Holder, InstanceLock, Layout, make_folder, read_pids
 from storage.embedded.postgres import PortTaken, PostgresServer
 from storage.embedded.processes import Progress, free_port, silent
+from storage.embedded.restarts import Backoff, Health
 from storage.embedded.state import InstanceState
 from storage.home import prepare_home
 
 _WATCH_S = 0.3
 _ROTATE_EVERY_S = 30.0
-_FIRST_DELAY_S = 0.2
-_LONGEST_DELAY_S = 10.0
-_STEADY_AFTER_S = 30.0
 _PORT_TRIES = 5
 
 
@@ -51,39 +48,6 @@ class MigrationOutcome(Protocol):
 
 Migrate = Callable[[str], MigrationOutcome | None]
 """Brings the database of a superuser's URL up to date."""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What runs now; a pid is None while its process is down."""
-
-    postgres_pid: int | None
-    api_pid: int | None
-    restarts: int
-
-    @property
-    def serving(self) -> bool:
-        """Both processes run."""
-        return self.postgres_pid is not None and self.api_pid is not None
-
-
-class Backoff:
-    """How long to wait before a restart: 0.2 s, doubling to 10 s, reset after 30 s of uptime."""
-
-    def __init__(self) -> None:
-        self._delay_s = _FIRST_DELAY_S
-
-    def next_delay_s(self, uptime_s: float) -> float:
-        """Give the wait before the next start.
-
-        Args:
-            uptime_s: How long the program ran before it ended.
-        """
-        if uptime_s >= _STEADY_AFTER_S:
-            self._delay_s = _FIRST_DELAY_S
-        delay_s = self._delay_s
-        self._delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
-        return delay_s
 
 
 class EmbeddedSupabase:

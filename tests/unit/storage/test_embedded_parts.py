@@ -25,9 +25,9 @@ from storage.embedded.layout import (
     read_holder,
 )
 from storage.embedded.node import find_node
+from storage.embedded.restarts import Backoff
 from storage.embedded.state import InstanceState
 from storage.embedded.status import mask_key, mask_password
-from storage.embedded.supervisor import Backoff
 
 
 def fake_node(folder: Path, version: str, *, npm: bool = True) -> Path:
