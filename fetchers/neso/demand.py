@@ -60,12 +60,17 @@ def require_rows(table: Table) -> Table:
 
 
 def parse_demand(body: bytes, context: ParseContext) -> Parsed:
-    """Read half-hourly outturn: the demand update, or one year of history."""
+    """Read half-hourly outturn: the demand update, or one year of history.
+
+    The file's issue time is left out of the rows: a month of unchanged half hours would look
+    changed at each release.
+    """
+    del context
     table = read_table(body, ("settlement_date", "settlement_period", "nd"))
-    return collect(require_rows(table), partial(_add_outturn, context=context)).done()
+    return collect(require_rows(table), _add_outturn).done()
 
 
-def _add_outturn(sink: RowSink, where: str, cells: Cells, context: ParseContext) -> None:
+def _add_outturn(sink: RowSink, where: str, cells: Cells) -> None:
     # Files of past years have no indicator: all their rows are outturn.
     indicator = optional_text(cells.get("forecast_actual_indicator"), "FORECAST_ACTUAL_INDICATOR")
     if indicator is not None and indicator.upper() not in ("A", "F"):
@@ -87,7 +92,6 @@ def _add_outturn(sink: RowSink, where: str, cells: Cells, context: ParseContext)
         source=_NAME,
         valid_from=period.start,
         valid_to=period.end,
-        issued_at=context.issued_at,
         **columns,
     )
     england_wales = columns.get("england_wales_demand_mw")
@@ -98,7 +102,6 @@ def _add_outturn(sink: RowSink, where: str, cells: Cells, context: ParseContext)
             source=_NAME,
             valid_from=period.start,
             valid_to=period.end,
-            issued_at=context.issued_at,
             area=ENGLAND_AND_WALES,
             demand_mw=england_wales,
         )
@@ -187,11 +190,12 @@ def parse_generation_mix(body: bytes, context: ParseContext) -> Parsed:
 
     Source of the zone: the portal's own description of the column.
     """
+    del context
     table = read_table(body, ("datetime", "gas", "gas_perc"))
-    return collect(require_rows(table), partial(_add_mix, context=context)).done()
+    return collect(require_rows(table), _add_mix).done()
 
 
-def _add_mix(sink: RowSink, where: str, cells: Cells, context: ParseContext) -> None:
+def _add_mix(sink: RowSink, where: str, cells: Cells) -> None:
     start = read_utc(cells.get("datetime"), "DATETIME")
     if start != floor_half_hour(start):
         raise Unusable(
@@ -208,7 +212,6 @@ def _add_mix(sink: RowSink, where: str, cells: Cells, context: ParseContext) -> 
             source=_NAME,
             valid_from=start,
             valid_to=start + HALF_HOUR,
-            issued_at=context.issued_at,
             fuel=fuel,
             generation_mw=megawatts,
             # Export and pumping are negative; a share of that means nothing.

@@ -59,6 +59,7 @@ def parse_dfs_utilisation(body: bytes, context: ParseContext) -> Parsed:
     No clearing price is published. The highest accepted bid stands for it, ``estimated``; the
     volume is the sum of accepted bids. "Procured MW" is filled on refused bids too.
     """
+    del context
     table = read_table(body, ("delivery_date", "status", "utilisation_price_gbp_per_mwh"))
     _refuse_cut(table, body)
     events: dict[_Event, _Bids] = {}
@@ -76,7 +77,6 @@ def parse_dfs_utilisation(body: bytes, context: ParseContext) -> Parsed:
             unit=GBP_PER_MWH,
             volume_mw=bids.megawatts,
             quality=Quality.ESTIMATED,
-            issued_at=context.issued_at,
             reason=f"highest of {len(bids.prices)} accepted bids",
         )
     return sink.done()
@@ -101,12 +101,13 @@ def parse_dfs_summary(body: bytes, context: ParseContext) -> Parsed:
 
     Mean = accepted cost / (procured MW x hours), ``estimated``, under its own service name.
     """
+    del context
     needed = ("delivery_date", "dfs_procured_mw", "dfs_provider_bids_accepted_total_cost_gbp")
     table = read_table(body, needed)
-    return collect(table, partial(_add_summary, context=context)).done()
+    return collect(table, _add_summary).done()
 
 
-def _add_summary(sink: RowSink, where: str, cells: Cells, context: ParseContext) -> None:
+def _add_summary(sink: RowSink, where: str, cells: Cells) -> None:
     megawatts = number(cells.get("dfs_procured_mw"), "DFS Procured MW")
     name = "DFS Provider Bids Accepted Total Cost GBP"
     cost = number(cells.get("dfs_provider_bids_accepted_total_cost_gbp"), name)
@@ -129,7 +130,6 @@ def _add_summary(sink: RowSink, where: str, cells: Cells, context: ParseContext)
         unit=GBP_PER_MWH,
         volume_mw=megawatts,
         quality=Quality.ESTIMATED,
-        issued_at=context.issued_at,
         reason="accepted cost over procured energy",
     )
 
@@ -170,12 +170,13 @@ def _refuse_cut(table: Table, body: bytes) -> None:
 
 def parse_eac_results(body: bytes, context: ParseContext) -> Parsed:
     """Read auction results: one clearing price a product and delivery window, times in UTC."""
+    del context
     needed = ("auctionproduct", "deliverystart", "deliveryend", "clearingprice")
     table = read_table(body, needed)
-    return collect(table, partial(_add_auction, context=context)).done()
+    return collect(table, _add_auction).done()
 
 
-def _add_auction(sink: RowSink, where: str, cells: Cells, context: ParseContext) -> None:
+def _add_auction(sink: RowSink, where: str, cells: Cells) -> None:
     # The product, not serviceType, names what was bought.
     product = text(cells.get("auctionproduct"), "auctionProduct").upper()
     direction = EAC_DIRECTIONS.get(product)
@@ -204,5 +205,4 @@ def _add_auction(sink: RowSink, where: str, cells: Cells, context: ParseContext)
         price=price,
         unit=GBP_PER_MW_H,
         volume_mw=number(cells.get("clearedvolume"), "clearedVolume"),
-        issued_at=context.issued_at,
     )

@@ -250,13 +250,17 @@ def test_an_empty_forecast_is_not_yet_published_and_no_events_is_no_fault() -> N
     assert ENDPOINTS["dfs-utilisation"].parse(empty, ParseContext()) == Parsed()
 
 
-def test_the_issue_time_comes_from_the_catalogue() -> None:
-    body = b"SETTLEMENT_DATE,SETTLEMENT_PERIOD,ND\n2031-07-02,1,20000\n"
-    issued = utc(7, 2, 8)
-    (row,) = ENDPOINTS["demand-update"].parse(body, ParseContext(issued_at=issued)).rows
-    assert isinstance(row, DemandActualNationalRow)
-    assert row.issued_at == issued
-    assert row.version is None
+def test_a_forecast_has_its_files_issue_time_and_outturn_has_none() -> None:
+    # Outturn that did not change must not look changed because its file was released again.
+    context = ParseContext(issued_at=utc(7, 2, 8))
+    forecast = b"GDATETIME,NATIONALDEMAND\n2031-07-02T00:30:00,20000\n"
+    outturn = b"SETTLEMENT_DATE,SETTLEMENT_PERIOD,ND\n2031-07-02,1,20000\n"
+    (row,) = ENDPOINTS["demand-forecast-14d"].parse(forecast, context).rows
+    assert isinstance(row, DemandForecastNationalRow)
+    assert (row.issued_at, row.version) == (utc(7, 2, 8), None)
+    (measured,) = ENDPOINTS["demand-update"].parse(outturn, context).rows
+    assert isinstance(measured, DemandActualNationalRow)
+    assert (measured.issued_at, measured.version) == (None, None)
 
 
 def test_every_data_file_has_a_parser_and_its_own_id() -> None:
