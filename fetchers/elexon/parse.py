@@ -42,8 +42,13 @@ ENDPOINTS: dict[str, EndpointParser] = {
     "fuelhh": _endpoint(_MIX, "generation by fuel, half-hourly, MW", parse_fuelhh),
     "fuelinst": _endpoint(_MIX, "generation by fuel, five-minute, MW", parse_fuelinst),
     "generation-current": _endpoint(_MIX, "snapshot by fuel, no time", parse_generation_current),
-    "demand-forecast": _endpoint(_FORECAST, "day-ahead demand forecast", parse_demand_forecast),
-    "demand-forecast-zonal": _endpoint(_ZONES, "the same by zone", parse_demand_forecast),
+    # Zones are told by their code in a row, so either reply may hold both.
+    "demand-forecast": EndpointParser(
+        (_FORECAST, _ZONES), "day-ahead demand forecast", parse_demand_forecast
+    ),
+    "demand-forecast-zonal": EndpointParser(
+        (_FORECAST, _ZONES), "day-ahead demand forecast by zone", parse_demand_forecast
+    ),
     "ndf": _endpoint(_FORECAST, "day-ahead national demand", parse_ndf),
     "tsdf": EndpointParser(
         (_FORECAST, _ZONES), "day-ahead transmission demand, national and by zone", parse_tsdf
