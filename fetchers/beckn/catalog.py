@@ -10,6 +10,7 @@ from fetchers.beckn.window import WindowFacts, read_currency, read_price, read_w
 from fetchers.beckn.wire import Envelope, Node
 from fetchers.beckn.zones import region_of_zone
 from fetchers.parsing import RowSink
+from schema.orders import WindowTerms
 from schema.periods import parse_instant
 from schema.rows.beckn import (
     ComputeWindowRow,
@@ -22,39 +23,6 @@ from schema.rows.beckn import (
 #: The market's currency; prices in others are recorded and not used.
 MARKET_CURRENCY = "GBP"
 LARGEST_GEOMETRY = 64 * 1024
-
-WindowKey = tuple[str, str, datetime]
-"""``bpp_id``, ``item_id``, ``starts_at``."""
-
-
-@dataclass(frozen=True, slots=True)
-class WindowTerms:
-    """A window on its present terms, with what an order for it must name.
-
-    Powers in kW, price per kWh in ``currency``. ``seller`` is the provider; ``offer_id`` and
-    price are those of the cheapest offer in the market's currency.
-    """
-
-    bpp_id: str
-    bpp_uri: str | None
-    seller: str
-    item_id: str
-    starts_at: datetime
-    ends_at: datetime
-    zone_code: str
-    capacity_kw: float
-    offer_id: str
-    price_per_kwh: float
-    currency: str
-    price_stability: str | None = None
-    intensity_gco2_per_kwh: float | None = None
-    renewable_pct: float | None = None
-    slot_id: str | None = None
-
-    @property
-    def key(self) -> WindowKey:
-        """The window's natural key."""
-        return (self.bpp_id, self.item_id, self.starts_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from typing import Any
 
 import orjson
 
-from fetchers.beckn.catalog import WindowTerms
 from fetchers.request import Request
+from schema.orders import WindowTerms
 from schema.periods import format_instant
 from schema.readings import Source
 

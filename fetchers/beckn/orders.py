@@ -19,67 +19,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from fetchers.beckn.callbacks import OrderedWindow, OrderView
-from fetchers.beckn.catalog import WindowKey, WindowTerms
 from fetchers.beckn.wire import Envelope
 from schema.ids import row_id
-from schema.periods import HALF_HOUR, ceil_half_hour, floor_half_hour
+from schema.orders import OrderOutcome, OrderResult, WindowOrder, WindowTerms
 
 #: Powers and prices that differ by less are the same figure, written twice.
 TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class WindowOrder:
-    """What the market wants of one window for one organisation.
-
-    ``load_kw`` holds the mean power of each half hour that lies wholly inside the window, from
-    its first one on. ``price_per_kwh`` and ``capacity_kw`` are the terms the market counted on.
-    ``ordinal`` numbers the orders for one window within one conversation from 0; it keeps their
-    rows in order. ``attempt`` rises when the same organisation orders the same window again.
-    """
-
-    bpp_id: str
-    item_id: str
-    starts_at: datetime
-    ends_at: datetime
-    organisation: str
-    load_kw: tuple[float, ...]
-    price_per_kwh: float
-    capacity_kw: float
-    decided_at: datetime
-    currency: str = "GBP"
-    conversation_id: str = ""
-    attempt: int = 1
-    ordinal: int = 0
-
-    def __post_init__(self) -> None:
-        room = max(0, (floor_half_hour(self.ends_at) - ceil_half_hour(self.starts_at)) // HALF_HOUR)
-        if not 0 < len(self.load_kw) <= room:
-            msg = (
-                f"order of {self.organisation} for {self.item_id}: load_kw has "
-                f"{len(self.load_kw)} half hours, the window holds {room}; give 1 to {room}"
-            )
-            raise ValueError(msg)
-        if min(self.load_kw) < 0 or max(self.load_kw) <= 0:
-            msg = (
-                f"order of {self.organisation} for {self.item_id}: powers are 0 or more, one above"
-            )
-            raise ValueError(msg)
-
-    @property
-    def key(self) -> WindowKey:
-        """The window's natural key."""
-        return (self.bpp_id, self.item_id, self.starts_at)
-
-    @property
-    def peak_kw(self) -> float:
-        """Largest draw of any half hour: what must be reserved."""
-        return max(self.load_kw)
-
-    @property
-    def energy_kwh(self) -> float:
-        """Energy over all half hours."""
-        return sum(self.load_kw) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,29 +59,6 @@ class OrderIds:
             order.attempt,
             *what,
         )
-
-
-class OrderOutcome(StrEnum):
-    """How an order ended."""
-
-    BOOKED = "booked"
-    REFUSED = "refused"
-    CHANGED = "changed"
-
-
-@dataclass(frozen=True, slots=True)
-class OrderResult:
-    """The end of an order.
-
-    ``reason`` is empty for a booking. ``terms`` are the provider's present terms where it named
-    any: of a booking the booked ones, of a change the new ones.
-    """
-
-    order: WindowOrder
-    outcome: OrderOutcome
-    order_id: str
-    reason: str = ""
-    terms: WindowTerms | None = None
 
 
 class Step(StrEnum):
@@ -193,12 +115,13 @@ def _after_quote(
 ) -> OrderState:
     if refusal is not None:
         return _ended(ids, state, OrderOutcome.REFUSED, refusal)
-    terms = _terms(ids.order, state.terms, answer)
-    change = _change(ids.order, terms, answer, reserved=state.step is Step.INIT)
+    quoting = state.step is Step.SELECT
+    terms = _terms(ids.order, state.terms, answer, quoting=quoting)
+    change = _change(ids.order, terms, answer, reserved=not quoting)
     state = replace(state, terms=terms)
     if change is not None:
         return _ended(ids, state, OrderOutcome.CHANGED, change)
-    return replace(state, step=Step.INIT if state.step is Step.SELECT else Step.CONFIRM)
+    return replace(state, step=Step.INIT if quoting else Step.CONFIRM)
 
 
 def _after_status(
@@ -221,7 +144,7 @@ def _after_confirm(
         return _ended(ids, state, OrderOutcome.REFUSED, refusal)
     if answer.view is None or not answer.view.booked:
         return replace(state, step=Step.STATUS)
-    terms = _terms(ids.order, state.terms, answer)
+    terms = _terms(ids.order, state.terms, answer, quoting=False)
     change = _change(ids.order, terms, answer, reserved=True)
     state = replace(state, terms=terms)
     if change is not None:
@@ -253,8 +176,11 @@ def _line(order: WindowOrder, answer: Answer) -> OrderedWindow | None:
     return answer.view.window(order.item_id) if answer.view is not None else None
 
 
-def _terms(order: WindowOrder, known: WindowTerms, answer: Answer) -> WindowTerms:
-    """Give the terms after an answer: what it says, and what was known for the rest."""
+def _terms(order: WindowOrder, known: WindowTerms, answer: Answer, *, quoting: bool) -> WindowTerms:
+    """Give the terms after an answer: what it says, and what was known for the rest.
+
+    Only a quote changes the capacity: later answers show what is left beside our own order.
+    """
     line = _line(order, answer)
     if line is None:
         return known
@@ -263,7 +189,9 @@ def _terms(order: WindowOrder, known: WindowTerms, answer: Answer) -> WindowTerm
     return replace(
         known,
         ends_at=facts.ends_at or known.ends_at,
-        capacity_kw=known.capacity_kw if facts.available_kw is None else facts.available_kw,
+        capacity_kw=(
+            facts.available_kw if quoting and facts.available_kw is not None else known.capacity_kw
+        ),
         price_per_kwh=known.price_per_kwh if price is None else price,
         currency=line.currency or known.currency,
         price_stability=line.price_stability or known.price_stability,

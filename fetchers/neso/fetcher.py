@@ -34,10 +34,10 @@ from fetchers.neso.endpoints import (
 )
 from fetchers.neso.parse import ENDPOINTS
 from fetchers.parsing import ParseContext
-from fetchers.plan import MIB, Feed, FeedState
+from fetchers.plan import MIB, Feed
 from fetchers.request import Request
-from fetchers.sources import BasePlan, Reading
-from schema.errors import GridpactError
+from fetchers.sources import BasePlan, FeedTurn, Reading
+from schema.errors import GridpactError, NotYetPublished
 from schema.periods import format_instant, parse_instant
 from schema.readings import Parsed, Source
 
@@ -75,10 +75,9 @@ class NesoPlan(BasePlan):
         self._ids: dict[str, str] = {}
         self._issued: dict[str, datetime] = {}
 
-    def requests(self, feed: Feed, state: FeedState, planned: datetime) -> Sequence[Request]:
+    def requests(self, turn: FeedTurn) -> Sequence[Request]:
         """Ask the catalogue whether the file changed."""
-        del state, planned
-        return [build_resource_show(self._resource_id(feed), self.base_url)]
+        return [build_resource_show(self._resource_id(turn.feed), self.base_url)]
 
     def bucket(self, feed: Feed, request: Request) -> str | None:
         """Catalogue and datastore have limits of their own."""
@@ -86,9 +85,10 @@ class NesoPlan(BasePlan):
         return CATALOGUE if request.endpoint in {RESOURCE_SHOW, PACKAGE_SHOW} else DATASTORE
 
     def read(
-        self, feed: Feed, state: FeedState, request: Request, reply: Reply, context: ParseContext
+        self, turn: FeedTurn, request: Request, reply: Reply, context: ParseContext
     ) -> Reading:
         """Read a catalogue entry, which may lead to the file, or the file itself."""
+        feed, state = turn.feed, turn.state
         file = DATA_FILES[feed.name]
         if request.endpoint == PACKAGE_SHOW:
             resources, rejected = parse_package_show(reply.body)
@@ -108,19 +108,24 @@ class NesoPlan(BasePlan):
             return Reading(then=(data,))
         # The change is noted only now that the file was read: its request may have failed.
         issued = self._issued.get(feed.name)
-        parsed = self.parsers[request.endpoint].parse(
-            reply.body, ParseContext(now=context.now, issued_at=issued)
-        )
-        return Reading(parsed, seen=format_instant(issued) if issued is not None else None)
+        marker = format_instant(issued) if issued is not None else None
+        try:
+            parsed = self.parsers[request.endpoint].parse(
+                reply.body, ParseContext(now=context.now, issued_at=issued)
+            )
+        except NotYetPublished:
+            # An empty file (flexibility has months without an event) is read, and read once.
+            return Reading(seen=marker)
+        return Reading(parsed, seen=marker)
 
     def recover(
-        self, feed: Feed, state: FeedState, request: Request, error: GridpactError
+        self, turn: FeedTurn, request: Request, error: GridpactError
     ) -> Sequence[Request] | None:
         """Look a vanished resource up by its package."""
-        del state
+        feed = turn.feed
         if request.endpoint == PACKAGE_SHOW or error.details.get("status") != NOT_FOUND:
             return None
-        if feed.name in self._ids and request.endpoint == RESOURCE_SHOW:
+        if feed.name in self._ids:
             # Found by name a moment ago or in an earlier poll, and gone again: look only once.
             del self._ids[feed.name]
             return None

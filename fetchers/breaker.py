@@ -1,0 +1,59 @@
+"""A circuit breaker: after repeated failures a source is left alone for a while.
+
+``THRESHOLD`` failures in a row open it. After the pause one try goes through (half open): an
+answer closes it, a failure opens it again for twice the pause, up to the longest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+THRESHOLD = 3
+FIRST_PAUSE = timedelta(seconds=60)
+LONGEST_PAUSE = timedelta(minutes=15)
+
+
+class BreakerState(StrEnum):
+    """Whether requests go through."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Failures in a row, and until when a source is left alone."""
+
+    failures: int = 0
+    pause: timedelta = FIRST_PAUSE
+    open_until: datetime | None = None
+
+    def state(self, now: datetime) -> BreakerState:
+        """Give the state at a moment of the run's clock."""
+        if self.open_until is None:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if now < self.open_until else BreakerState.HALF_OPEN
+
+    def succeeded(self) -> Breaker:
+        """Give the breaker after an answer of any kind: the source is up."""
+        return Breaker()
+
+    def failed(self, now: datetime, *, at_least: timedelta = timedelta(0)) -> Breaker:
+        """Give the breaker after a request that got no answer.
+
+        Args:
+            now: The moment, on the run's clock.
+            at_least: The pause that the source itself asked for.
+        """
+        failures = self.failures + 1
+        if self.open_until is None and failures < THRESHOLD and not at_least:
+            return replace(self, failures=failures)
+        pause = max(self.pause, at_least)
+        return Breaker(
+            failures=failures,
+            pause=min(self.pause * 2, LONGEST_PAUSE),
+            open_until=now + pause,
+        )

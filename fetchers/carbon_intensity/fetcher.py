@@ -1,0 +1,63 @@
+"""The Carbon Intensity API's plan: four requests a half hour feed intensity and mixes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from fetchers.carbon_intensity.endpoints import (
+    Span,
+    build_generation,
+    build_intensity_span,
+    build_regional_span,
+)
+from fetchers.carbon_intensity.parse import ENDPOINTS
+from fetchers.plan import MIB, Feed
+from fetchers.quality import series_of, synthetic_intensity
+from fetchers.request import Request
+from fetchers.sources import BasePlan, FeedTurn
+from schema.periods import HALF_HOUR
+from schema.readings import Source
+from schema.rows import Row
+
+FORECAST = Feed("intensity-fw48h", HALF_HOUR)
+#: The outturn of a half hour appears about ten minutes after its end.
+PAST = Feed("intensity-pt24h", HALF_HOUR, offset=timedelta(minutes=12))
+MIX = Feed("generation", HALF_HOUR, offset=timedelta(minutes=5))
+#: 18 regions by 96 half hours with a mix each: about 2.8 MB as the API writes it.
+REGIONAL = Feed("regional-fw48h", HALF_HOUR, max_bytes=16 * MIB, deadline_s=30.0)
+
+
+class CarbonIntensityPlan(BasePlan):
+    """Forecasts for 48 hours, the past day with its outturn, and the current mixes."""
+
+    source = Source.CARBON_INTENSITY
+    feeds = (FORECAST, PAST, MIX, REGIONAL)
+    parsers = ENDPOINTS
+
+    def requests(self, turn: FeedTurn) -> Sequence[Request]:
+        """Give the one request of a feed."""
+        feed, planned = turn.feed, turn.planned
+        if feed is FORECAST:
+            return [build_intensity_span(planned, Span.NEXT_48H, self.base_url)]
+        if feed is PAST:
+            return [build_intensity_span(planned, Span.PAST_24H, self.base_url)]
+        if feed is MIX:
+            return [build_generation(self.base_url)]
+        return [build_regional_span(planned, Span.NEXT_48H, base_url=self.base_url)]
+
+    def needed(self) -> Sequence[str]:
+        """Name the feeds the market cannot do without."""
+        return (FORECAST.name, REGIONAL.name)
+
+    def series(self, row: Row) -> str | None:
+        """Name a row's series."""
+        return series_of(row)
+
+    def fallback(
+        self, *, planned: datetime, covered: Mapping[str, datetime], seed: int, reason: str
+    ) -> Sequence[Row]:
+        """Make up the intensities of the coming 48 hours that no forecast covers."""
+        return synthetic_intensity(
+            planned, covered, source=self.source.value, seed=seed, reason=reason
+        )
