@@ -91,7 +91,7 @@ def check(path_or_name: str | Path, seed: int | None = None) -> tuple[Scenario |
     except FileFault as exc:
         return None, [exc.fault]
     except ValidationError as exc:
-        return None, _model_faults(exc)
+        return None, model_faults(exc)
     wanted = file.seed if seed is None else seed
     faults: list[Fault] = []
     given = _tables(file, folder, wanted, faults)
@@ -99,7 +99,8 @@ def check(path_or_name: str | Path, seed: int | None = None) -> tuple[Scenario |
     return Scenario(file, folder, wanted, given), faults
 
 
-def _model_faults(exc: ValidationError) -> list[Fault]:
+def model_faults(exc: ValidationError) -> list[Fault]:
+    """Give the faults that pydantic found in a scenario.toml."""
     faults = []
     for error in exc.errors(include_url=False):
         plain = isinstance(error["input"], str | int | float | bool)

@@ -6,11 +6,11 @@ only wants its workloads never makes the weather.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -233,11 +233,14 @@ class Scenario:
         if self.given.workloads is not None:
             mine = [(t, w) for owner, t, w in self.given.workloads if owner == organisation]
         else:
-            fleet = self.fleet(seed)
-            index = self.organisations.index(organisation)
-            rows = np.flatnonzero(fleet.organisation == index).tolist()
-            mine = [(int(fleet.arrival_tick[i]), self._workload(fleet, i)) for i in rows]
+            mine = self.of_fleet(self.fleet(seed), organisation)
         return sorted(mine, key=lambda entry: (entry[0], entry[1].workload_name))
+
+    def of_fleet(self, fleet: Fleet, organisation: str) -> list[tuple[int, Workload]]:
+        """Give the workloads of one organisation in a fleet, with their arrival ticks."""
+        index = self.organisations.index(organisation)
+        rows = np.flatnonzero(fleet.organisation == index).tolist()
+        return [(int(fleet.arrival_tick[i]), self._workload(fleet, i)) for i in rows]
 
     def assets(self, organisation: str, seed: int | None = None) -> list[Asset]:
         """Give an organisation's sites with their capacity."""
@@ -356,7 +359,7 @@ class Scenario:
             delay_cost_gbp_per_kwh_h=int(fleet.delay_micro[row]) / 1e6,
         )
 
-    def summary(self) -> Mapping[str, object]:
+    def summary(self) -> dict[str, Any]:
         """Give what ``scenarios show`` tells, as JSON values."""
         counts = {name: len(self.workloads(name)) for name in self.organisations}
         sites = {o.name: [s.region_id for s in o.sites] for o in self.file.organisations}

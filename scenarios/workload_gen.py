@@ -79,42 +79,61 @@ class Places:
 
 def generate_fleet(file: ScenarioFile, how: GeneratedWorkloads, seed: int) -> Fleet:
     """Draw all workloads of a scenario with their planted schedule."""
+    duration, power = _sizes(how, seed)
+    longest = max(1, min(usable_periods(file), round(2 * how.max_duration_h)))
+    tick = _ticks(file, how, seed)
+    jobs = Jobs(np.minimum(duration, 30 * longest), power, tick, tick * (file.tick_min // 30))
+    return lay_out(file, how, jobs, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """What is known of jobs before owner, place and deadline.
+
+    Minutes, W, the tick at which each arrives, and the first half hour it may run in.
+    """
+
+    duration_min: Ints
+    power_w: Ints
+    arrival_tick: Ints
+    first: Ints
+
+
+def lay_out(file: ScenarioFile, how: GeneratedWorkloads, jobs: Jobs, seed: int) -> Fleet:
+    """Give jobs an owner, regions, a planted place, and room around it.
+
+    A job that could not end in time from its ``first`` on arrives at tick 0 instead.
+    """
     places = Places.of(file.organisations)
-    count = how.count
+    count = len(jobs.power_w)
     window = usable_periods(file)
     owner = Stream(seed, "workloads/owner").choice(
         np.array([organisation.share for organisation in file.organisations]), count
     )
-    duration, power = _sizes(how, seed)
-    longest = max(1, min(window, round(2 * how.max_duration_h)))
-    duration = np.minimum(duration, 30 * longest)
-    periods = -(-duration // 30)
+    periods = -(-jobs.duration_min // 30)
     home = _homes(file, how, places, owner, seed)
     regions = _regions(how, places, home, seed)
-    tick = _ticks(file, how, seed)
-    first = tick * (file.tick_min // 30)
-    late = first + periods > window
-    tick, first = np.where(late, 0, tick), np.where(late, 0, first)
-    site, start = _plant(how, places, regions, power, periods, first, window, seed)
+    late = jobs.first + periods > window
+    tick = np.where(late, 0, jobs.arrival_tick)
+    first = np.where(late, 0, jobs.first)
+    site, start = _plant(how, places, regions, jobs.power_w, periods, first, window, seed)
     release, deadline = _room(how, start, periods, first, window, seed)
     early = Stream(seed, "workloads/early").integers(0, 5, count) * _STEP_MIN
+    after = Stream(seed, "workloads/late").integers(0, 5, count) * _STEP_MIN
+    interruptible = Stream(seed, "workloads/interruptible").uniform(count) < how.interruptible
     return Fleet(
         number=_numbers(owner),
         organisation=owner,
-        power_w=power,
-        duration_min=duration,
+        power_w=jobs.power_w,
+        duration_min=jobs.duration_min,
         release=release,
         deadline=deadline,
         # Nothing is asked for before it is known, and nothing ends after the window.
         early_min=np.where(release > first, early, 0),
-        late_min=np.where(
-            deadline < window, Stream(seed, "workloads/late").integers(0, 5, count) * _STEP_MIN, 0
-        ),
+        late_min=np.where(deadline < window, after, 0),
         regions=regions,
         home=home,
-        interruptible=(
-            Stream(seed, "workloads/interruptible").uniform(count) < how.interruptible
-        ).astype(np.int64),
+        interruptible=interruptible.astype(np.int64),
         priority=Stream(seed, "workloads/priority").choice(
             np.array([0, 1, 2, 6, 10, 30, 10, 5, 3, 1], dtype=np.float64), count
         ),
