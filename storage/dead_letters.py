@@ -1,23 +1,19 @@
 """Rows put aside: what the database will never take, and the children of such rows.
 
 Each function works inside a transaction of the writer thread. Nothing is lost here: a dead row
-keeps its body, and ``retry`` puts it back into the spool, with the children that waited for it.
+keeps its body, and ``retry`` lets it be sent again, with the children that waited for it.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
-from schema.rows import TABLES
 from storage.links import RUN_TABLE
-from storage.spool import LANE_NUMBER, Spool, SpoolRow
-
-_COLUMNS = "tbl, id, version, run, lane, rank, schema_version, body, sha256"
+from storage.spool import Spool, SpoolRow, State
 
 
 class Reason(StrEnum):
@@ -58,31 +54,15 @@ class DeadRow:
 
 
 def bury(spool: Spool, rows: Sequence[tuple[SpoolRow, Obituary]], now_s: int) -> None:
-    """Move rows from the spool to the dead; the run of a dead run row takes its rows along."""
-    # Deleting first, as everywhere in the spool: a full file has a page for the insert then.
-    spool.remove([row for row, _ in rows])
-    for row, said in rows:
-        lane = LANE_NUMBER[TABLES[row.table].lane]
-        spool.db.execute(
-            f"insert into dead ({_COLUMNS}, reason, http, sqlstate, message, at) "  # noqa: S608
-            "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                spool.table_number(row.table),
-                row.id,
-                row.version,
-                row.run,
-                lane,
-                row.rank,
-                row.schema_version,
-                row.body,
-                row.sha256,
-                said.reason.value,
-                said.http,
-                said.sqlstate,
-                said.message,
-                now_s,
-            ),
-        )
+    """Put rows aside; a dead run row takes all rows of its run along."""
+    spool.mark([row for row, _ in rows], State.DEAD, now_s)
+    spool.db.executemany(
+        "insert into dead (seq, reason, http, sqlstate, message, at) values (?, ?, ?, ?, ?, ?)",
+        [
+            (row.seq, said.reason.value, said.http, said.sqlstate, said.message, now_s)
+            for row, said in rows
+        ],
+    )
     spool.dead += len(rows)
     for run in {row.run for row, _ in rows if row.table == RUN_TABLE} - spool.delivered_runs:
         park_run(spool, run, now_s)
@@ -91,51 +71,48 @@ def bury(spool: Spool, rows: Sequence[tuple[SpoolRow, Obituary]], now_s: int) ->
 def run_is_dead(spool: Spool, run: int) -> bool:
     """Say whether the run's own row is dead."""
     found = spool.db.execute(
-        "select 1 from dead d join tables t on t.no = d.tbl where d.run = ? and t.name = ?",
+        "select 1 from dead d join records r on r.seq = d.seq join tables t on t.no = r.tbl "
+        "where r.run = ? and t.name = ?",
         (run, RUN_TABLE),
     ).fetchone()
     return found is not None
 
 
 def park_run(spool: Spool, run: int, now_s: int) -> int:
-    """Put aside all rows of a run whose own row is dead; gives how many."""
-    said = "the row of its run is dead"
+    """Put aside all waiting rows of a run whose own row is dead; gives how many."""
     moved = spool.db.execute(
-        f"insert into dead ({_COLUMNS}, reason, message, at) "  # noqa: S608
-        f"select {_COLUMNS}, ?, ?, ? from spool where run = ?",
-        (Reason.PARENT_DEAD.value, said, now_s, run),
+        "insert into dead (seq, reason, message, at) "
+        "select seq, ?, 'the row of its run is dead', ? from records where state = 0 and run = ?",
+        (Reason.PARENT_DEAD.value, now_s, run),
     ).rowcount
-    spool.db.execute("delete from spool where run = ?", (run,))
+    spool.db.execute(
+        "update records set state = 2, at = ? where state = 0 and run = ?", (now_s, run)
+    )
     spool.reload()
     return moved
 
 
 def dead_among(spool: Spool, ids: Collection[str]) -> set[str]:
     """Say which of these ids belong to dead rows."""
-    return {
-        text
-        for text in ids
-        if spool.db.execute("select 1 from dead where id = ?", (UUID(text).bytes,)).fetchone()
-    }
+    return _among(spool, ids, "state = 2")
 
 
 def pending_among(spool: Spool, ids: Collection[str]) -> set[str]:
     """Say which of these ids belong to rows that are still to be sent."""
-    return {
-        text
-        for text in ids
-        if spool.db.execute(
-            "select 1 from spool where id = ? and tbl in (select no from tables)",
-            (UUID(text).bytes,),
-        ).fetchone()
-    }
+    return _among(spool, ids, "state = 0 and tbl in (select no from tables)")
+
+
+def _among(spool: Spool, ids: Collection[str], condition: str) -> set[str]:
+    sql = f"select 1 from records where id = ? and {condition}"  # noqa: S608
+    return {text for text in ids if spool.db.execute(sql, (UUID(text).bytes,)).fetchone()}
 
 
 def list_dead(spool: Spool, limit: int) -> list[DeadRow]:
     """List dead rows, the newest first."""
     cursor = spool.db.execute(
-        "select d.seq, t.name, d.id, d.version, d.reason, d.message, d.sqlstate, d.http, d.at, "
-        "d.body from dead d join tables t on t.no = d.tbl order by d.seq desc limit ?",
+        "select d.seq, t.name, r.id, r.version, d.reason, d.message, d.sqlstate, d.http, d.at, "
+        "b.body from dead d join records r on r.seq = d.seq join bodies b on b.seq = d.seq "
+        "join tables t on t.no = r.tbl order by d.at desc, d.seq desc limit ?",
         (limit,),
     )
     return [
@@ -155,25 +132,19 @@ def list_dead(spool: Spool, limit: int) -> list[DeadRow]:
     ]
 
 
-def retry(spool: Spool, seqs: Sequence[int] | None, now_s: int) -> int:
-    """Put dead rows back into the spool, parents first; gives how many.
+def retry(spool: Spool, seqs: Sequence[int] | None) -> int:
+    """Let dead rows be sent again, at the place they had; gives how many.
 
     Args:
         spool: Whose.
         seqs: Which; None for all. Rows that wait for a dead parent come along in any case.
-        now_s: When.
     """
     chosen = "1" if seqs is None else f"(seq in ({','.join('?' * len(seqs))}) or reason = ?)"
     values: tuple[int | str, ...] = () if seqs is None else (*seqs, Reason.PARENT_DEAD.value)
-    db: sqlite3.Connection = spool.db
-    rows = db.execute(
-        f"select seq, {_COLUMNS} from dead where {chosen} order by rank, seq",  # noqa: S608
-        values,
-    ).fetchall()
-    db.executemany("delete from dead where seq = ?", [(row[0],) for row in rows])
-    db.executemany(
-        f"insert into spool ({_COLUMNS}, accepted_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-        [(*row[1:], now_s) for row in rows],
+    found = spool.db.execute(f"select seq from dead where {chosen}", values).fetchall()  # noqa: S608
+    spool.db.executemany(
+        "update records set state = 0, attempts = 0, not_before = 0 where seq = ?", found
     )
+    spool.db.executemany("delete from dead where seq = ?", found)
     spool.reload()
-    return len(rows)
+    return len(found)

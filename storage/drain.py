@@ -68,6 +68,12 @@ class Drain:
             group.create_task(self._run_ordered(self._lanes[Lane.ORDERED]))
             group.create_task(self._run_facts(self._lanes[Lane.FACTS]))
 
+    def look_again(self) -> None:
+        """Say that rows which had been passed by are waiting once more."""
+        for lane in self._lanes.values():
+            lane.look_again()
+        self.nudge()
+
     def nudge(self) -> None:
         """Say that there may be something new to send."""
         for lane in self._lanes.values():
@@ -218,7 +224,8 @@ class Drain:
 
     async def _settle(self, batch: Batch) -> None:
         self._crash_point("after_response_before_delete")
-        rows = batch.all_rows
+        # In order of acceptance, because the file lies in that order.
+        rows = sorted(batch.all_rows, key=lambda row: row.seq)
         now_s = int(self._now_s())
         for start in range(0, len(rows), self._settings.settle_rows):
             chunk = rows[start : start + self._settings.settle_rows]
@@ -266,11 +273,11 @@ class Drain:
         Raises:
             GridpactError: A lane has stopped; somebody must mend something first.
         """
-        last = await self._do(lambda vault: vault.spool.last_seq())
+        last = await self._do(lambda vault: vault.spool.last_seq)
         while True:
             changed = self._changed
-            left = await self._do(lambda vault: vault.spool.holds_up_to(last))
-            if not left:
+            first = await self._do(lambda vault: vault.spool.first_waiting())
+            if first is None or first > last:
                 return
             for lane in self._lanes.values():
                 if lane.error is not None:

@@ -102,6 +102,10 @@ class LaneStatus:
             return coalesce(rows)
         return None
 
+    def look_again(self) -> None:
+        """Begin from the oldest row: some that were passed by are waiting once more."""
+        self._cursors.clear()
+
     # -- how it went ----------------------------------------------------------------------
 
     def succeeded(self, batch: Batch, took_s: float) -> None:

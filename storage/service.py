@@ -309,9 +309,8 @@ class StorageService:
 
     async def retry_dead(self, seqs: Sequence[int] | None = None) -> int:
         """Put dead rows back into the spool, all or some; gives how many."""
-        now_s = self._now_s()
-        moved = await asyncio.wrap_future(self._writer.call(lambda v: retry(v.spool, seqs, now_s)))
-        self._loop.post(self._draining().nudge)
+        moved = await asyncio.wrap_future(self._writer.call(lambda v: retry(v.spool, seqs)))
+        self._loop.post(self._draining().look_again)
         return moved
 
     # -- small things ---------------------------------------------------------------------

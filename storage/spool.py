@@ -3,17 +3,24 @@
 Accepted means: in this SQLite file, committed, fsynced. All methods belong to the one writer
 thread (``storage.writer``), which also opens and ends the transactions; nothing here commits.
 
-    spool      to be sent; ``seq`` is the order of acceptance
-    delivered  tombstones: ids that were sent, so that a producer's retry is not sent again
-    dead       rows the database will never take, with the reason
-    runs       per run: whether its own row was delivered, and that row's newest content
+    records  what was accepted; ``seq`` is the order of acceptance, ``state`` what became of it:
+             waiting to be sent, delivered (a tombstone, so that a producer's retry is not sent
+             again), or dead (the database will never take it)
+    bodies   content of what waits or is dead
+    dead     why
+    runs     per run: whether its own row was delivered, and that row's newest content
+
+One index over (table, id, version) of ``records`` thus answers "is it known" for all states, and
+what sending on does to the file runs along ``seq``, page after page. (With one table a state each,
+every thousand rows sent rewrote most pages of two indexes over random ids.)
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import NamedTuple
 
 import orjson
@@ -30,8 +37,9 @@ SCHEMA_VERSION = 1
 LANES = (Lane.ORDERED, Lane.FACTS)
 LANE_NUMBER = {lane: number for number, lane in enumerate(LANES)}
 #: Beside its body a row costs about this much: hash, keys, three indexes, page slack.
-_ROW_OVERHEAD = 260
-_TOMBSTONE_BYTES = 130
+_ROW_OVERHEAD = 230
+_TOMBSTONE_BYTES = 150
+_PRUNE_ROWS = 2000
 _ID_BYTES = 16
 
 CrashPoint = Callable[[str], None]
@@ -40,6 +48,14 @@ CrashPoint = Callable[[str], None]
 def no_crash(name: str) -> None:
     """Pass a labelled point of the code; tests of kills end the process there instead."""
     del name
+
+
+class State(IntEnum):
+    """What became of an accepted row."""
+
+    WAITING = 0
+    DELIVERED = 1
+    DEAD = 2
 
 
 class SpoolRow(NamedTuple):
@@ -73,25 +89,18 @@ class Accepted(NamedTuple):
     new: tuple[NewRow, ...]
 
 
-_INSERT_NONE_DEAD = """
-insert into spool (tbl, id, version, run, lane, rank, schema_version, body, sha256, accepted_at)
-select ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
-where not exists (select 1 from delivered where tbl = ?1 and id = ?2 and version = ?3)
-on conflict (tbl, id, version) do nothing
+_INSERT = """
+insert into records (seq, tbl, id, version, run, lane, rank, schema_version, sha256, at)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (tbl, id, version) do nothing
 """
-_NOT_DEAD = "and not exists (select 1 from dead where tbl = ?1 and id = ?2 and version = ?3)"
-_INSERT = _INSERT_NONE_DEAD.replace("on conflict", f"{_NOT_DEAD} on conflict")
-_FIND = """
-select sha256 from spool where tbl = ?1 and id = ?2 and version = ?3
-union all select sha256 from delivered where tbl = ?1 and id = ?2 and version = ?3
-union all select sha256 from dead where tbl = ?1 and id = ?2 and version = ?3
-limit 1
-"""
+_INSERT_BODY = "insert into bodies (seq, body) values (?, ?)"
 _ROW = (
-    "s.seq, t.name, s.id, s.version, s.run, s.rank, s.schema_version, s.body, s.sha256, s.attempts"
+    "r.seq, t.name, r.id, r.version, r.run, r.rank, r.schema_version, b.body, r.sha256, r.attempts"
 )
+_WAITING = "records r join bodies b on b.seq = r.seq join tables t on t.no = r.tbl"
 
-_Parameters = tuple[int, bytes, int, int, int, int, int, bytes, bytes, int]
+#: seq, table, id, version, run, lane, rank, schema_version, sha256, at.
+_Parameters = tuple[int, int, bytes, int, int, int, int, int, bytes, int]
 
 
 class Spool:
@@ -116,12 +125,15 @@ class Spool:
         self._tables: dict[str, int] = dict(db.execute("select name, no from tables"))
         self._runs: dict[str, int] = dict(db.execute("select run_id, no from runs"))
         self.depths: Counter[tuple[int, int]] = Counter()
-        for lane, run, depth in db.execute("select lane, run, count(*) from spool group by 1, 2"):
+        for lane, run, depth in db.execute(
+            "select lane, run, count(*) from records where state = 0 group by 1, 2"
+        ):
             self.depths[lane, run] = depth
-        self.delivered_runs = {
-            no for (no,) in db.execute("select no from runs where delivered = 1")
-        }
+        self.delivered_runs = {no for (no,) in db.execute("select no from runs where delivered")}
         (self.dead,) = db.execute("select count(*) from dead").fetchone()
+        row = db.execute("select seq from sqlite_sequence where name = 'records'").fetchone()
+        self.last_seq: int = 0 if row is None else row[0]
+        self._pruned_to = 0
         #: Runs whose own row is known, the newest last, with the moment their clock stands at.
         self.run_clocks: dict[str, str | None] = {
             run_id: orjson.loads(body).get("clock_at")
@@ -147,17 +159,23 @@ class Spool:
         db = self.db
         db.execute("savepoint bulk")
         before = db.total_changes
-        db.executemany(_INSERT if self.dead else _INSERT_NONE_DEAD, rows)
-        fresh = [True] * len(rows)
-        if db.total_changes - before != len(rows):
+        db.executemany(_INSERT, rows)
+        if db.total_changes - before == len(rows):
+            fresh = [True] * len(rows)
+            db.executemany(
+                _INSERT_BODY,
+                [(row[0], record.body) for row, record in zip(rows, records, strict=True)],
+            )
+        else:
             db.execute("rollback to bulk")
             fresh = [
                 self._insert_or_recognise(row, record)
                 for row, record in zip(rows, records, strict=True)
             ]
         db.execute("release bulk")
+        self.last_seq += len(rows)
         accepted = tuple(
-            NewRow(row[3], run_id, record, content)
+            NewRow(row[4], run_id, record, content)
             for row, run_id, record, content, new in zip(
                 rows, run_ids, records, contents, fresh, strict=True
             )
@@ -165,16 +183,19 @@ class Spool:
         )
         for row, new in zip(rows, fresh, strict=True):
             if new:
-                self.depths[row[4], row[3]] += 1
+                self.depths[row[5], row[4]] += 1
         for new_row in accepted:
             if new_row.record.table == RUN_TABLE:
                 self._note_run(new_row)
         return Accepted(PutAck(len(accepted), len(rows) - len(accepted), self.fill()), accepted)
 
     def _insert_or_recognise(self, row: _Parameters, record: Record) -> bool:
-        known = self.db.execute(_FIND, row[:3]).fetchone()
+        known = self.db.execute(
+            "select sha256 from records where tbl = ? and id = ? and version = ?", row[1:4]
+        ).fetchone()
         if known is None:
             self.db.execute(_INSERT, row)
+            self.db.execute(_INSERT_BODY, (row[0], record.body))
             return True
         if known[0] != row[8]:
             self.conflicts += 1
@@ -206,10 +227,19 @@ class Spool:
                     spec.rank,
                 )
             number, run, lane, rank = kind
-            table, _, version, body, sha256 = record
-            del table
             rows.append(
-                (number, row_id, version, run, lane, rank, SCHEMA_VERSION, body, sha256, now_s)
+                (
+                    self.last_seq + 1 + len(rows),
+                    number,
+                    row_id,
+                    record.version,
+                    run,
+                    lane,
+                    rank,
+                    SCHEMA_VERSION,
+                    record.sha256,
+                    now_s,
+                )
             )
             run_ids.append(run_id)
             contents.append(columns)
@@ -300,9 +330,9 @@ class Spool:
             now_s: Rows put off until later than this are left out.
         """
         cursor = self.db.execute(
-            f"select {_ROW} from spool s join tables t on t.no = s.tbl "  # noqa: S608
-            "where s.lane = ? and s.run = ? and s.seq > ? and s.not_before <= ? "
-            "order by s.seq limit ?",
+            f"select {_ROW} from {_WAITING} "  # noqa: S608
+            "where r.state = 0 and r.lane = ? and r.run = ? and r.seq > ? and r.not_before <= ? "
+            "order by r.seq limit ?",
             (LANE_NUMBER[lane], run, after, now_s, rows),
         )
         taken: list[SpoolRow] = []
@@ -319,8 +349,9 @@ class Spool:
     def take_run_rows(self, run: int, now_s: float) -> list[SpoolRow]:
         """Read the rows of the run itself, which go before all others of it."""
         cursor = self.db.execute(
-            f"select {_ROW} from spool s join tables t on t.no = s.tbl "  # noqa: S608
-            "where s.lane = 0 and s.run = ? and t.name = ? and s.not_before <= ? order by s.seq",
+            f"select {_ROW} from {_WAITING} "  # noqa: S608
+            "where r.state = 0 and r.lane = 0 and r.run = ? and t.name = ? and r.not_before <= ? "
+            "order by r.seq",
             (run, RUN_TABLE, now_s),
         )
         return [SpoolRow(*values) for values in cursor]
@@ -328,37 +359,37 @@ class Spool:
     def next_due(self, lane: Lane) -> float | None:
         """Say when the first row that was put off may be tried again."""
         (due,) = self.db.execute(
-            "select min(not_before) from spool where lane = ? and not_before > 0",
+            "select min(not_before) from records where state = 0 and not_before > 0 and lane = ?",
             (LANE_NUMBER[lane],),
         ).fetchone()
         return None if due is None else float(due)
 
-    def last_seq(self) -> int:
-        """Give the number of the row accepted last; 0 when there never was one."""
-        row = self.db.execute("select seq from sqlite_sequence where name = 'spool'").fetchone()
-        return 0 if row is None else int(row[0])
-
-    def holds_up_to(self, seq: int) -> bool:
-        """Say whether a row with this number or a lower one is still to be sent."""
-        return (
-            self.db.execute("select 1 from spool where seq <= ? limit 1", (seq,)).fetchone()
-            is not None
-        )
+    def first_waiting(self) -> int | None:
+        """Give the lowest number of a row that is still to be sent; None when all were."""
+        firsts = [
+            self.db.execute(
+                "select min(seq) from records where state = 0 and lane = ? and run = ?", key
+            ).fetchone()[0]
+            for key, depth in self.depths.items()
+            if depth
+        ]
+        return min((first for first in firsts if first is not None), default=None)
 
     def oldest_accepted_at(self) -> int | None:
         """Say when the oldest unsent row was accepted, in seconds; None when all are sent."""
-        row = self.db.execute("select accepted_at from spool order by seq limit 1").fetchone()
-        return None if row is None else int(row[0])
+        first = self.first_waiting()
+        if first is None:
+            return None
+        (at,) = self.db.execute("select at from records where seq = ?", (first,)).fetchone()
+        return int(at)
 
     def settle(self, rows: Sequence[SpoolRow], now_s: int) -> None:
-        """Forget rows that the store has, and remember their ids for a while."""
-        # Deleting first: at the hard cap writing the tombstones first fails for want of a page.
-        self.remove(rows)
+        """Forget the content of rows that the store has; their ids are known for a while."""
+        # Deleting first: at the hard cap this frees the pages that the rest may need.
+        stretches = _stretches(rows)
+        self.db.executemany("delete from bodies where seq between ? and ?", stretches)
         self._crash_point("mid_delete")
-        self.db.executemany(
-            "insert or ignore into delivered (tbl, id, version, sha256, at) values (?, ?, ?, ?, ?)",
-            [(self.table_number(r.table), r.id, r.version, r.sha256, now_s) for r in rows],
-        )
+        self.mark(rows, State.DELIVERED, now_s)
         for run in {row.run for row in rows if row.table == RUN_TABLE} - self.delivered_runs:
             self.db.execute("update runs set delivered = 1 where no = ?", (run,))
             self.delivered_runs.add(run)
@@ -367,35 +398,55 @@ class Spool:
     def delay(self, row: SpoolRow, until_s: float) -> None:
         """Put a row off: its parent is not there yet."""
         self.db.execute(
-            "update spool set attempts = attempts + 1, not_before = ? where seq = ?",
+            "update records set attempts = attempts + 1, not_before = ? where seq = ?",
             (until_s, row.seq),
         )
 
-    def remove(self, rows: Iterable[SpoolRow]) -> None:
-        """Take rows out; the caller says elsewhere what became of them."""
-        removed = list(rows)
-        deleted = self.db.executemany(
-            "delete from spool where seq = ?", [(row.seq,) for row in removed]
+    def mark(self, rows: Sequence[SpoolRow], state: State, now_s: int) -> None:
+        """Say what became of waiting rows."""
+        marked = self.db.executemany(
+            "update records set state = ?, at = ? where state = 0 and seq between ? and ?",
+            [(state, now_s, first, last) for first, last in _stretches(rows)],
         ).rowcount
-        if deleted != len(removed):
+        if marked != len(rows):
             self.reload()
             return
-        for row in removed:
+        for row in rows:
             self.depths[LANE_NUMBER[TABLES[row.table].lane], row.run] -= 1
 
     def _prune(self, now_s: int) -> None:
-        oldest, newest = self.db.execute("select min(no), max(no) from delivered").fetchone()
-        if oldest is None:
+        """Forget ids that were delivered long ago, or too many: a stretch at a time."""
+        (first,) = self.db.execute(
+            "select min(seq) from records where seq > ?", (self._pruned_to,)
+        ).fetchone()
+        if first is None:
+            self._pruned_to = 0
             return
-        most = int(self.settings.limit_bytes * self.settings.tombstone_share / _TOMBSTONE_BYTES)
-        (at,) = self.db.execute("select at from delivered where no = ?", (oldest,)).fetchone()
-        if newest - oldest < most and at >= now_s - self.settings.tombstone_age_s:
+        limit = self.settings.limit_bytes * self.settings.tombstone_share / _TOMBSTONE_BYTES
+        others = sum(self.depths.values()) + self.dead
+        excess = self.last_seq - first + 1 - others - int(limit)
+        before = now_s + 1 if excess > 0 else int(now_s - self.settings.tombstone_age_s)
+        (at,) = self.db.execute("select at from records where seq = ?", (first,)).fetchone()
+        if at >= before:
+            self._pruned_to = 0
             return
-        # Numbers rise with time, so the oldest come first; a few at a time, puts are waiting.
+        last = first + min(_PRUNE_ROWS, excess if excess > 0 else _PRUNE_ROWS) - 1
         self.db.execute(
-            "delete from delivered where no < ? and (no <= ? or at < ?)",
-            (oldest + 2000, newest - most, now_s - self.settings.tombstone_age_s),
+            "delete from records where seq between ? and ? and state = 1 and at < ?",
+            (first, last, before),
         )
+        self._pruned_to = last
+
+
+def _stretches(rows: Sequence[SpoolRow]) -> list[tuple[int, int]]:
+    """Give the runs of consecutive numbers, as (first, last)."""
+    stretches: list[tuple[int, int]] = []
+    for seq in sorted(row.seq for row in rows):
+        if stretches and stretches[-1][1] == seq - 1:
+            stretches[-1] = (stretches[-1][0], seq)
+        else:
+            stretches.append((seq, seq))
+    return stretches
 
 
 def _opened(record: Record) -> tuple[bytes, str, dict[str, object]]:

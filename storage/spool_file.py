@@ -39,29 +39,21 @@ create table runs (
     no integer primary key, run_id text not null unique,
     delivered integer not null default 0, dead integer not null default 0,
     version integer, body blob, grid_version integer not null default 0);
-create table spool (
+create table records (
     seq integer primary key autoincrement,
     tbl integer not null, id blob not null, version integer not null,
     run integer not null, lane integer not null, rank integer not null,
-    schema_version integer not null, body blob not null, sha256 blob not null,
-    accepted_at integer not null, attempts integer not null default 0,
-    not_before real not null default 0);
-create unique index spool_record on spool (tbl, id, version);
-create index spool_lane on spool (lane, run, seq);
-create table delivered (
-    no integer primary key,
-    tbl integer not null, id blob not null, version integer not null,
-    sha256 blob not null, at integer not null);
-create unique index delivered_record on delivered (tbl, id, version);
+    schema_version integer not null, sha256 blob not null, at integer not null,
+    state integer not null default 0,
+    attempts integer not null default 0, not_before real not null default 0);
+create unique index records_known on records (tbl, id, version);
+create index records_waiting on records (lane, run, seq) where state = 0;
+create index records_put_off on records (lane, not_before) where state = 0 and not_before > 0;
+create index records_dead on records (id) where state = 2;
+create table bodies (seq integer primary key, body blob not null);
 create table dead (
-    seq integer primary key,
-    tbl integer not null, id blob not null, version integer not null,
-    run integer not null, lane integer not null, rank integer not null,
-    schema_version integer not null, body blob not null, sha256 blob not null,
-    reason text not null, http integer, sqlstate text, message text not null,
-    at integer not null, replayed_at integer);
-create unique index dead_record on dead (tbl, id, version);
-create index dead_id on dead (id);
+    seq integer primary key, reason text not null, http integer, sqlstate text,
+    message text not null, at integer not null, replayed_at integer);
 create table grid_facts (
     run integer not null, id blob not null, tbl text not null, version integer not null,
     starts_at integer not null, payload blob not null,
