@@ -28,6 +28,40 @@ def database(fresh_database_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.fixture(scope="session")
+def schema_url(supabase_server: EmbeddedServer, _template_database: str) -> Iterator[str]:
+    """Give one migrated database for all tests that leave it as it was."""
+    state = supabase_server.state
+    with closing(psycopg.connect(state.database_url(), autocommit=True)) as connection:
+        connection.execute(
+            sql.SQL("create database schema_tests template {}").format(
+                sql.Identifier(_template_database)
+            )
+        )
+        yield state.database_url("schema_tests")
+        connection.execute("drop database schema_tests with (force)")
+
+
+@pytest.fixture(scope="session")
+def _schema_connection(schema_url: str) -> Iterator[psycopg.Connection]:
+    with closing(psycopg.connect(schema_url, autocommit=True)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def schema(_schema_connection: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """Give a migrated database; what a test does there is undone at its end."""
+    with _schema_connection.transaction(force_rollback=True):
+        yield _schema_connection
+
+
+@pytest.fixture
+def sample(schema: psycopg.Connection, run_id: str) -> psycopg.Connection:
+    """Give a database that holds one run with one row in every table; undone at the end."""
+    ingest(schema, sample_batch(run_id))
+    return schema
+
+
 @pytest.fixture
 def run_id() -> str:
     return new_run()

@@ -40,24 +40,24 @@ def refusal(connection: psycopg.Connection, batch: object) -> psycopg.Error:
 
 
 def test_one_call_takes_every_table_children_before_parents(
-    database: psycopg.Connection, run_id: str
+    schema: psycopg.Connection, run_id: str
 ) -> None:
     batch = sample_batch(run_id)
     upside_down = {table: batch[table] for table in reversed(batch)}
-    assert ingest(database, upside_down) == dict.fromkeys(TABLES, 1)
+    assert ingest(schema, upside_down) == dict.fromkeys(TABLES, 1)
     for table in TABLES:
-        assert one(database, f"select count(*) from public.{table}") == 1
+        assert one(schema, f"select count(*) from public.{table}") == 1
 
 
 def test_the_same_batch_again_writes_nothing_and_says_so(
-    sampled: psycopg.Connection, run_id: str
+    sample: psycopg.Connection, run_id: str
 ) -> None:
-    assert ingest(sampled, sample_batch(run_id)) == dict.fromkeys(TABLES, 0)
+    assert ingest(sample, sample_batch(run_id)) == dict.fromkeys(TABLES, 0)
 
 
-def test_what_goes_in_comes_out(sampled: psycopg.Connection, run_id: str) -> None:
+def test_what_goes_in_comes_out(sample: psycopg.Connection, run_id: str) -> None:
     for table, rows in sample_batch(run_id).items():
-        stored = one(sampled, f"select to_jsonb(t) from public.{table} as t")
+        stored = one(sample, f"select to_jsonb(t) from public.{table} as t")
         for column, value in rows[0].items():
             found = stored[column]
             if isinstance(value, str) and value.startswith("2026-05-01T"):
@@ -68,34 +68,34 @@ def test_what_goes_in_comes_out(sampled: psycopg.Connection, run_id: str) -> Non
 
 @pytest.mark.parametrize("table", VERSIONED)
 def test_a_newer_version_replaces_and_an_older_one_that_comes_late_does_not(
-    sampled: psycopg.Connection, run_id: str, table: str
+    sample: psycopg.Connection, run_id: str, table: str
 ) -> None:
     row = sample_rows()[table]
-    before = one(sampled, f"select id from public.{table}")
-    assert ingest(sampled, {table: [body(row, run_id, version=3)]}) == {table: 1}
-    assert ingest(sampled, {table: [body(row, run_id, version=2)]}) == {table: 0}
-    assert ingest(sampled, {table: [body(row, run_id, version=3)]}) == {table: 0}
-    assert rows_of(sampled, f"select id, version from public.{table}") == [(before, 3)]
+    before = one(sample, f"select id from public.{table}")
+    assert ingest(sample, {table: [body(row, run_id, version=3)]}) == {table: 1}
+    assert ingest(sample, {table: [body(row, run_id, version=2)]}) == {table: 0}
+    assert ingest(sample, {table: [body(row, run_id, version=3)]}) == {table: 0}
+    assert rows_of(sample, f"select id, version from public.{table}") == [(before, 3)]
 
 
-def test_a_late_older_figure_does_not_overwrite(sampled: psycopg.Connection, run_id: str) -> None:
+def test_a_late_older_figure_does_not_overwrite(sample: psycopg.Connection, run_id: str) -> None:
     row = sample_rows()["wholesale_prices"]
-    put(sampled, run_id, changed(row, price_gbp_per_mwh=80.0), version=2)
-    put(sampled, run_id, changed(row, price_gbp_per_mwh=70.0), version=1)
-    found = rows_of(sampled, "select price_gbp_per_mwh, version from public.wholesale_prices")
+    put(sample, run_id, changed(row, price_gbp_per_mwh=80.0), version=2)
+    put(sample, run_id, changed(row, price_gbp_per_mwh=70.0), version=1)
+    found = rows_of(sample, "select price_gbp_per_mwh, version from public.wholesale_prices")
     assert found == [(80.0, 2)]
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_an_append_only_row_stays_as_it_came_first(
-    sampled: psycopg.Connection, run_id: str, table: str
+    sample: psycopg.Connection, run_id: str, table: str
 ) -> None:
-    before = one(sampled, f"select to_jsonb(t) from public.{table} as t")
+    before = one(sample, f"select to_jsonb(t) from public.{table} as t")
     other = body(sample_rows()[table], run_id)
     column = next(c for c in ("reason", "order_id", "error", "in_reply_to") if c in other)
     other[column] = None
-    assert ingest(sampled, {table: [other]}) == {table: 0}
-    assert one(sampled, f"select to_jsonb(t) from public.{table} as t") == before
+    assert ingest(sample, {table: [other]}) == {table: 0}
+    assert one(sample, f"select to_jsonb(t) from public.{table} as t") == before
 
 
 def test_updated_at_tells_the_last_change_and_recorded_at_the_first(
@@ -110,44 +110,42 @@ def test_updated_at_tells_the_last_change_and_recorded_at_the_first(
 
 
 def test_a_synthetic_figure_stands_beside_the_real_one(
-    sampled: psycopg.Connection, run_id: str
+    sample: psycopg.Connection, run_id: str
 ) -> None:
     row = sample_rows()["carbon_intensity_national"]
     made_up = changed(row, quality="synthetic", forecast_gco2_per_kwh=300.0)
-    put(sampled, run_id, made_up, version=9)
+    put(sample, run_id, made_up, version=9)
     found = rows_of(
-        sampled,
+        sample,
         "select quality, forecast_gco2_per_kwh from public.carbon_intensity_national order by 1",
     )
     assert found == [("published", 120.0), ("synthetic", 300.0)]
 
 
-def test_one_natural_key_with_two_ids_is_refused(sampled: psycopg.Connection, run_id: str) -> None:
+def test_one_natural_key_with_two_ids_is_refused(sample: psycopg.Connection, run_id: str) -> None:
     for table, spec in TABLES.items():
         if table == "scenario_runs":  # its id is its natural key
             continue
         stranger = {**body(sample_rows()[table], run_id, version=5), "id": str(uuid4())}
-        error = refusal(sampled, {table: [stranger]})
+        error = refusal(sample, {table: [stranger]})
         assert error.sqlstate == "23505", table
         assert error.diag.constraint_name == f"{table}_key", spec
 
 
-def test_one_bad_row_fails_the_whole_batch(database: psycopg.Connection, run_id: str) -> None:
+def test_one_bad_row_fails_the_whole_batch(schema: psycopg.Connection, run_id: str) -> None:
     batch = sample_batch(run_id)
     bad = {**batch["wholesale_prices"][0], "id": str(uuid4()), "market": "other"}
     bad["price_gbp_per_mwh"] = 1e9
     batch["wholesale_prices"].append(bad)
-    error = refusal(database, batch)
+    error = refusal(schema, batch)
     assert error.sqlstate == "23514"
     assert error.diag.constraint_name == "wholesale_prices_price_gbp_per_mwh_check"
-    assert one(database, "select count(*) from public.scenario_runs") == 0
+    assert one(schema, "select count(*) from public.scenario_runs") == 0
 
 
-def test_a_child_without_its_parent_is_told_apart(
-    database: psycopg.Connection, run_id: str
-) -> None:
+def test_a_child_without_its_parent_is_told_apart(schema: psycopg.Connection, run_id: str) -> None:
     batch = sample_batch(run_id)
-    assert refusal(database, {"agents": batch["agents"]}).sqlstate == "23503"
+    assert refusal(schema, {"agents": batch["agents"]}).sqlstate == "23503"
 
 
 @pytest.mark.parametrize(
@@ -165,13 +163,13 @@ def test_a_child_without_its_parent_is_told_apart(
     ids=str,
 )
 def test_what_is_no_batch_is_refused_by_its_sqlstate(
-    database: psycopg.Connection, batch: object, sqlstate: str
+    schema: psycopg.Connection, batch: object, sqlstate: str
 ) -> None:
     with (
         pytest.raises(psycopg.Error) as caught,
-        acting_as(database, "service_role"),
+        acting_as(schema, "service_role"),
     ):
-        database.execute("select public.ingest(%s::text::jsonb)", (json.dumps(batch),))
+        schema.execute("select public.ingest(%s::text::jsonb)", (json.dumps(batch),))
     assert caught.value.sqlstate == sqlstate
 
 
@@ -184,19 +182,19 @@ def test_what_is_no_batch_is_refused_by_its_sqlstate(
         ('{"wholesale_prices": [{"valid_from": "2026-02-30T00:00:00Z"}]}', "22008"),
     ],
 )
-def test_poison_is_refused_as_data(database: psycopg.Connection, text: str, sqlstate: str) -> None:
-    with pytest.raises(psycopg.Error) as caught, acting_as(database, "service_role"):
-        database.execute("select public.ingest(%s::text::jsonb)", (text,))
+def test_poison_is_refused_as_data(schema: psycopg.Connection, text: str, sqlstate: str) -> None:
+    with pytest.raises(psycopg.Error) as caught, acting_as(schema, "service_role"):
+        schema.execute("select public.ingest(%s::text::jsonb)", (text,))
     assert caught.value.sqlstate == sqlstate
 
 
-def test_an_empty_batch_is_no_fault(database: psycopg.Connection) -> None:
-    assert ingest(database, {}) == {}
-    assert ingest(database, {"agents": []}) == {"agents": 0}
+def test_an_empty_batch_is_no_fault(schema: psycopg.Connection) -> None:
+    assert ingest(schema, {}) == {}
+    assert ingest(schema, {"agents": []}) == {"agents": 0}
 
 
 def test_what_an_owner_said_is_not_erased_by_the_agents_row(
-    sampled: psycopg.Connection, run_id: str
+    sample: psycopg.Connection, run_id: str
 ) -> None:
     row = changed(
         sample_rows()["compute_workloads"],
@@ -204,34 +202,34 @@ def test_what_an_owner_said_is_not_erased_by_the_agents_row(
         delay_cost_gbp_per_kwh_h=None,
         submitted_at=None,
     )
-    put(sampled, run_id, row, version=1)
+    put(sample, run_id, row, version=1)
     found = rows_of(
-        sampled,
+        sample,
         "select owner, delay_cost_gbp_per_kwh_h, submitted_at, version"
         " from public.compute_workloads",
     )
     assert found == [(UUID(int=7), 0.01, NOON, 1)]
 
 
-def test_cancelled_is_for_good(sampled: psycopg.Connection, run_id: str) -> None:
+def test_cancelled_is_for_good(sample: psycopg.Connection, run_id: str) -> None:
     row = sample_rows()["compute_workloads"]
     gone = changed(row, status="cancelled", status_reason="by its owner")
-    put(sampled, run_id, gone, version=1)
-    put(sampled, run_id, changed(row, status="awarded"), version=2)
-    found = rows_of(sampled, "select status, status_reason from public.compute_workloads")
+    put(sample, run_id, gone, version=1)
+    put(sample, run_id, changed(row, status="awarded"), version=2)
+    found = rows_of(sample, "select status, status_reason from public.compute_workloads")
     assert found == [("cancelled", "by its owner")]
 
 
 def test_deleting_a_run_deletes_what_belongs_to_it_and_nothing_else(
-    sampled: psycopg.Connection, run_id: str
+    sample: psycopg.Connection, run_id: str
 ) -> None:
     other = new_run()
-    ingest(sampled, sample_batch(other))
-    with acting_as(sampled, "service_role"):
-        sampled.execute("delete from public.scenario_runs where run_id = %s", (run_id,))
+    ingest(sample, sample_batch(other))
+    with acting_as(sample, "service_role"):
+        sample.execute("delete from public.scenario_runs where run_id = %s", (run_id,))
     for table in TABLES:
-        assert rows_of(sampled, f"select run_id::text from public.{table}") == [(other,)], table
-    assert one(sampled, "select count(*) from public.uk_regions") == 14
+        assert rows_of(sample, f"select run_id::text from public.{table}") == [(other,)], table
+    assert one(sample, "select count(*) from public.uk_regions") == 14
 
 
 def _prices(run_id: str, version: int, count: int = 300) -> list[dict[str, object]]:
