@@ -120,7 +120,8 @@ class Drain:
             return
         waits = [
             asyncio.ensure_future(lane.wake.wait()),
-            asyncio.ensure_future(self._clock.sleep(max(0.0, due - self._now_s()))),
+            # A little more: seconds since 1970 are too coarse for a float to hit a moment.
+            asyncio.ensure_future(self._clock.sleep(max(0.0, due - self._now_s()) + 0.001)),
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -192,26 +193,36 @@ class Drain:
                 lane.succeeded(batch, self._clock.monotonic_s() - started)
                 self._schema_behind_since = None
                 return None
-            verdict = verdict_of(error)
-            if verdict in (Verdict.RETRY, Verdict.SHRINK):
-                lane.waiting()
-                lane.gate.undecided(passage)
-                self._outage.failed(outage_passage, _retry_after(error))
-                if verdict is Verdict.SHRINK:
-                    lane.shrink(len(batch.rows))
-                    if len(batch.rows) > 1:
-                        return error
-            else:
-                self._outage.succeeded()
-                if verdict in (Verdict.POISON, Verdict.ORPHAN) and not lane.too_poisonous:
-                    lane.answered()
-                    return error
-                if self._within_grace(verdict):
-                    lane.waiting()
-                    lane.gate.stopped(passage)
-                else:
-                    lane.stop(error, passage)
+            if self._judged(lane, len(batch.rows), error, outage_passage, passage):
+                return error
             self._notify()
+
+    def _judged(
+        self, lane: LaneStatus, rows: int, error: GridpactError, outage: int, passage: int
+    ) -> bool:
+        """Say whether the rows are to be looked at; else note when the batch may go again."""
+        verdict = verdict_of(error)
+        if verdict in (Verdict.RETRY, Verdict.SHRINK):
+            lane.waiting()
+            lane.gate.undecided(passage)
+            self._outage.failed(outage, _retry_after(error))
+            if verdict is Verdict.SHRINK:
+                lane.shrink(rows)
+            return verdict is Verdict.SHRINK and rows > 1
+        self._outage.succeeded()
+        of_the_rows = verdict in (Verdict.POISON, Verdict.ORPHAN)
+        if of_the_rows and not lane.too_poisonous:
+            lane.answered()
+            return True
+        if of_the_rows:
+            # Still too poisonous: the lane stays stopped and keeps the reason it has.
+            lane.gate.stopped(passage)
+        elif self._within_grace(verdict):
+            lane.waiting()
+            lane.gate.stopped(passage)
+        else:
+            lane.stop(error, passage)
+        return False
 
     def _within_grace(self, verdict: Verdict) -> bool:
         """Say whether a missing table may still be the server's cache."""
