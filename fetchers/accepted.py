@@ -18,7 +18,7 @@ from schema.rows import CarbonIntensityNationalRow, Row
 
 #: Rows whose content is remembered; the oldest are forgotten first, which only sends them again.
 LIMIT = 60_000
-_FORGOTTEN_AT_ONCE = LIMIT // 10
+_KEPT_SHARE = 0.9
 #: Tables whose row is filled by several feeds: a forecast must not blank the outturn that an
 #: earlier poll brought, so a new row takes what it lacks from the last one.
 FILLED = frozenset({CarbonIntensityNationalRow.TABLE})
@@ -60,7 +60,7 @@ class Accepted:
             if row.TABLE in FILLED:
                 self._rows[key] = row
         if len(self._digests) > self._limit:
-            for key in list(self._digests)[:_FORGOTTEN_AT_ONCE]:
+            for key in list(self._digests)[: len(self._digests) - int(self._limit * _KEPT_SHARE)]:
                 del self._digests[key]
                 self._rows.pop(key, None)
 

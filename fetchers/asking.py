@@ -116,7 +116,7 @@ class Asker:
                 if isinstance(exc, NotYetPublished):
                     raise  # retryable, but in minutes: its feed stays due
                 wait = self._retry.wait_s(attempt, exc, turn.rng)
-                if wait is None or self._clock.monotonic_s() + wait > turn.ends_at_s:
+                if wait is None or self._shut() or self._late(turn, wait):
                     raise
                 await self._clock.sleep(wait)
                 continue
@@ -137,9 +137,9 @@ class Asker:
     async def _admit(self, request: Request, limits: Limits, turn: Turn, attempt: int) -> None:
         """Wait for the rate limit; refuse where the breaker is open or the time is up."""
         now = self._clock.now()
-        breaker = self._state.breaker
-        if breaker.state(now) is BreakerState.OPEN:
-            message = f"{self._source} failed too often; left alone until {breaker.open_until}"
+        if self._shut():
+            until = self._state.breaker.open_until
+            message = f"{self._source} failed too often; left alone until {until}"
             error = BreakerOpen(message, source=self._source)
             turn.log.add(
                 request,
@@ -152,7 +152,7 @@ class Asker:
         name, rate = limits.bucket, limits.rate
         bucket = self._bucket(name, rate) if name is not None and rate is not None else None
         wait = bucket.wait_s(now) if bucket is not None else 0.0
-        if self._clock.monotonic_s() + wait > turn.ends_at_s:
+        if self._late(turn, wait):
             message = f"{request.endpoint} waits for the next poll: this one has used its time"
             raise OutOfTime(message, source=self._source)
         if wait > 0:
@@ -161,6 +161,12 @@ class Asker:
             self._state.buckets[name] = bucket.taken(self._clock.now())
             # Written before the request, so that a crash loop keeps the limit too.
             self._save()
+
+    def _shut(self) -> bool:
+        return self._state.breaker.state(self._clock.now()) is BreakerState.OPEN
+
+    def _late(self, turn: Turn, wait_s: float) -> bool:
+        return self._clock.monotonic_s() + wait_s > turn.ends_at_s
 
     def _bucket(self, name: str, rate: Rate) -> Bucket:
         held = self._state.buckets.get(name)

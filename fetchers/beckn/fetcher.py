@@ -79,9 +79,9 @@ class BecknFetcher(Fetcher):
 
     async def _place(self, ids: OrderIds) -> OrderResult:
         order = ids.order
+        terms = self.plan.book.terms_of(order.key) or await self._discover(ids)
         turn = self._order_turn(ids)
         rows: list[Row] = []
-        terms = self.plan.book.terms_of(order.key) or await self._discover(ids, turn, rows)
         if terms is None:
             reason = "the window is not on offer (any more)"
             result = OrderResult(order, OrderOutcome.REFUSED, ids.order_id, reason)
@@ -109,9 +109,10 @@ class BecknFetcher(Fetcher):
             ends_at_s=self.clock.monotonic_s() + ORDER_BUDGET_S,
         )
 
-    async def _discover(self, ids: OrderIds, turn: Turn, rows: list[Row]) -> WindowTerms | None:
+    async def _discover(self, ids: OrderIds) -> WindowTerms | None:
         """Ask for the catalogue first: a process that started again does not know it."""
         at = ids.order.decided_at
+        turn = self._order_turn(ids, "discover")
         request = self.plan.discovery(at)
         feed_turn = FeedTurn(DISCOVER, FeedState(), at)
 
@@ -122,9 +123,10 @@ class BecknFetcher(Fetcher):
         limits = Limits(DISCOVER.max_bytes, DISCOVER.deadline_s)
         try:
             reading = await self._asker.ask(request, read, limits, turn)
+            rows = self._accepted.changed(reading.parsed.rows)
         except SourceError:
-            return None  # the attempt is logged; without a catalogue there is nothing to order
-        rows.extend(reading.parsed.rows)
+            rows = []  # the attempt is logged; without a catalogue there is nothing to order
+        await self._hand_over(rows, turn.log, version=int(at.timestamp()))
         return self.plan.book.terms_of(ids.order.key)
 
     async def _converse(

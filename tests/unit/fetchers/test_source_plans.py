@@ -1,0 +1,298 @@
+"""What each source is asked, and what follows from its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from fetchers.elexon.regional_demand import SHARE_PCT, estimate_regional_demand
+from fetchers.factory import make_fetcher
+from schema.clock import VirtualClock
+from schema.periods import parse_instant
+from schema.readings import Quality
+from schema.rows import (
+    DemandActualNationalRow,
+    DemandForecastNationalRow,
+    DemandRegionalRow,
+    Record,
+)
+from storage.ports import PutAck
+
+NOON = datetime(2031, 2, 3, 12, tzinfo=UTC)
+HALF = timedelta(minutes=30)
+RUN = "00000000-0000-0000-0000-00000000000a"
+DEAD = httpx.Response(503, text="down")
+
+
+class Store:
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    async def put(self, records: Sequence[Record]) -> PutAck:
+        self.records.extend(records)
+        return PutAck(len(records), 0)
+
+    def of(self, table: str) -> list[dict[str, Any]]:
+        return [record.columns() for record in self.records if record.table == table]
+
+
+class Upstream:
+    """Answers by path and notes what was asked, and when on the virtual clock."""
+
+    def __init__(self, answer: Callable[[httpx.Request], httpx.Response]) -> None:
+        self.clock = VirtualClock(NOON)
+        self.asked: list[tuple[datetime, str]] = []
+        self._answer = answer
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append((self.clock.now(), request.url.raw_path.decode()))
+        return self._answer(request)
+
+    def fetcher(self, source: str, store: Store, state: Path | None = None) -> Any:
+        return make_fetcher(
+            source,
+            base_url="https://api.example/v1",
+            run_id=RUN,
+            clock=self.clock,
+            storage=store,
+            seed=3,
+            transport=httpx.MockTransport(self),
+            interval_s=1800,
+            state_folder=state,
+        )
+
+
+def least_gap(moments: list[datetime]) -> timedelta:
+    return min(later - earlier for earlier, later in pairwise(moments))
+
+
+def catalogue(changed: str, name: str = "x") -> httpx.Response:
+    result = {"id": "r", "name": name, "last_modified": changed}
+    return httpx.Response(200, json={"success": True, "result": result})
+
+
+NO_ROWS = httpx.Response(
+    200, json={"success": True, "result": {"fields": [], "records": [], "total": 0}}
+)
+
+
+async def test_neso_files_are_read_only_when_they_changed() -> None:
+    changed = {"at": "2031-02-03T09:00:00"}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("resource_show"):
+            return catalogue(changed["at"])
+        return NO_ROWS
+
+    upstream, store = Upstream(answer), Store()
+    neso = upstream.fetcher("neso", store)
+    await neso.poll(NOON)
+    assert sum("datastore_search" in path for _, path in upstream.asked) == 9
+    upstream.asked.clear()
+    report = await neso.poll(NOON + HALF)
+    assert (report.requests, upstream.asked) == (0, [])
+    report = await neso.poll(NOON + 2 * HALF)
+    assert report.requests == 9
+    assert not any("datastore" in path for _, path in upstream.asked)
+    changed["at"] = "2031-02-03T13:30:00"
+    upstream.asked.clear()
+    await neso.poll(NOON + 4 * HALF)
+    assert sum("datastore_search" in path for _, path in upstream.asked) == 9
+
+
+async def test_nesos_limits_hold_within_a_poll_and_across_a_restart(tmp_path: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return catalogue("2031-02-03T09:00:00") if "resource" in request.url.path else NO_ROWS
+
+    upstream = Upstream(answer)
+    await upstream.fetcher("neso", Store(), tmp_path).poll(NOON)
+    # A crash loop: the plan is lost, the rate limits are not.
+    for _ in range(3):
+        state = tmp_path / "neso.json"
+        kept = orjson.loads(state.read_bytes())
+        state.write_bytes(orjson.dumps({**kept, "feeds": {}, "last": None}))
+        await upstream.fetcher("neso", Store(), tmp_path).poll(upstream.clock.now())
+    data = [at for at, path in upstream.asked if "datastore" in path]
+    others = [at for at, path in upstream.asked if "datastore" not in path]
+    assert len(data) == 36
+    assert least_gap(data) >= timedelta(seconds=30)
+    assert least_gap(others) >= timedelta(seconds=1)
+
+
+async def test_a_resource_that_rolled_over_is_found_by_its_name() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        wanted = request.url.params.get("id", "")
+        if request.url.path.endswith("package_show"):
+            resources = [
+                {"id": "archive", "name": "DFS Utilisation Report (Archive 2030)"},
+                {"id": "fresh", "name": "DFS Utilisation Report"},
+                {"id": "fresh-2", "name": "DFS Utilisation Report Summary"},
+            ]
+            return httpx.Response(200, json={"success": True, "result": {"resources": resources}})
+        if request.url.path.endswith("resource_show"):
+            flexibility = wanted in {
+                "3ebf77d7-05df-466e-a023-dc45a90efeea",
+                "705e573c-ddac-4675-b410-82916b35c4fe",
+            }
+            if flexibility:
+                error = {"message": "Not found", "__type": "Not Found Error"}
+                return httpx.Response(404, json={"success": False, "error": error})
+            return catalogue("2031-02-03T09:00:00")
+        return NO_ROWS
+
+    upstream, store = Upstream(answer), Store()
+    neso = upstream.fetcher("neso", store)
+    report = await neso.poll(NOON)
+    assert {asked.outcome.value for asked in report.asked} == {"ok"}
+    read = [path for _, path in upstream.asked if "datastore_search" in path]
+    assert any("resource_id=fresh&" in path for path in read)
+    assert any("resource_id=fresh-2&" in path for path in read)
+    # Next time the new id is known.
+    upstream.asked.clear()
+    await neso.poll(NOON + 2 * HALF)
+    assert not any("package_show" in path for _, path in upstream.asked)
+
+
+def intensity(asked: httpx.Request, now: datetime) -> httpx.Response:
+    """Give one half hour of whatever was asked for."""
+
+    def minute(at: datetime) -> str:
+        return at.strftime("%Y-%m-%dT%H:%MZ")
+
+    path = asked.url.path.removeprefix("/v1")
+    period: dict[str, Any] = {"from": minute(now), "to": minute(now + HALF)}
+    figures = {"forecast": 100, "actual": None, "index": "low"}
+    mix = [{"fuel": "wind", "perc": 100}]
+    if path.startswith("/generation"):
+        return httpx.Response(200, json={"data": {**period, "generationmix": mix}})
+    if path.startswith("/regional"):
+        regions = [
+            {
+                "regionid": number,
+                "shortname": "x",
+                "intensity": {"forecast": 50, "index": "low"},
+                "generationmix": mix,
+            }
+            for number in range(1, 15)
+        ]
+        return httpx.Response(200, json={"data": [{**period, "regions": regions}]})
+    return httpx.Response(200, json={"data": [{**period, "intensity": figures}]})
+
+
+async def test_an_outage_of_carbon_intensity_is_bridged_and_said_so() -> None:
+    alive = {"from": NOON + 5 * HALF, "to": NOON + 6 * HALF}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        now = upstream.clock.now()
+        if alive["from"] <= now < alive["to"]:
+            floor = now.replace(minute=now.minute // 30 * 30, second=0, microsecond=0)
+            return intensity(request, floor)
+        return httpx.Response(503, text="down")
+
+    upstream, store = Upstream(answer), Store()
+    source = upstream.fetcher("carbon_intensity", store)
+    # Never an answer: everything is made up at once.
+    first = await source.poll(NOON)
+    assert (first.rows, first.fallbacks) == (96 * 15, 96 * 15)
+    rows = store.of("carbon_intensity_national")
+    assert {(row["quality"], row["seed"]) for row in rows} == {("synthetic", 3)}
+    assert "carbon_intensity is out" in rows[0]["reason"]
+    assert [log["fallback"] for log in store.of("api_logs")].count(True) == 1
+    # A half hour later only the new end of the horizon is made up.
+    assert (await source.poll(NOON + HALF)).fallbacks == 15
+    # Back at 14:30: published rows, nothing synthetic.
+    for tick in (2, 3, 4):
+        await source.poll(NOON + tick * HALF)
+    back = await source.poll(NOON + 5 * HALF)
+    assert (back.fallbacks, back.rows > 0) == (0, True)
+    published = [
+        row for row in store.of("carbon_intensity_regional") if row["quality"] == "published"
+    ]
+    assert len(published) == 14
+    synthetic_ids = {row["id"] for row in rows}
+    assert not synthetic_ids & {row["id"] for row in published}
+    # Out again: silent for less than two hours, so the last forecast stands; then bridged.
+    counts = [(await source.poll(NOON + tick * HALF)).fallbacks for tick in range(6, 11)]
+    assert counts[:4] == [0, 0, 0, 0]
+    assert counts[4] > 0
+
+
+async def test_an_outage_of_elexon_makes_up_past_prices_only() -> None:
+    upstream, store = Upstream(lambda _: DEAD), Store()
+    report = await upstream.fetcher("elexon", store).poll(NOON)
+    assert report.fallbacks == 7 * 48
+    prices = store.of("wholesale_prices")
+    assert {row["market"] for row in prices} == {"APXMIDP"}
+    assert max(parse_instant(row["valid_to"]) for row in prices) == NOON
+
+
+async def test_neso_and_beckn_are_never_made_up() -> None:
+    for source in ("neso", "beckn"):
+        report = await Upstream(lambda _: DEAD).fetcher(source, Store()).poll(NOON)
+        assert (report.rows, report.fallbacks) == (0, 0)
+
+
+async def test_the_first_poll_of_prices_reaches_a_week_back_and_later_ones_some_hours() -> None:
+    upstream = Upstream(lambda _: httpx.Response(200, json={"data": [MID]}))
+    elexon = upstream.fetcher("elexon", Store())
+    await elexon.poll(NOON)
+    await elexon.poll(NOON + HALF)
+    asked = [path for _, path in upstream.asked if "market-index" in path]
+    assert "from=2031-01-27T12%3A00%3A00Z&to=2031-02-03T12%3A00%3A00Z" in asked[0]
+    # 6 hours before the last answer
+    assert "from=2031-02-03T06%3A00%3A00Z&to=2031-02-03T12%3A30%3A00Z" in asked[1]
+
+
+MID = {
+    "startTime": "2031-02-03T11:00:00Z",
+    "dataProvider": "APXMIDP",
+    "settlementDate": "2031-02-03",
+    "settlementPeriod": 23,
+    "price": 50,
+    "volume": 100,
+}
+
+
+def test_shares_of_regional_demand_add_up_to_the_whole() -> None:
+    assert sorted(SHARE_PCT) == list(range(1, 15))
+    assert sum(SHARE_PCT.values()) == pytest.approx(100.0)
+
+
+def test_regional_demand_is_a_share_of_the_national_figure_and_says_so() -> None:
+    outturn = DemandActualNationalRow(
+        source="elexon", valid_from=NOON, valid_to=NOON + HALF, national_demand_mw=30_000
+    )
+    rows = estimate_regional_demand([outturn])
+    assert len(rows) == 14
+    london = next(row for row in rows if isinstance(row, DemandRegionalRow) and row.region_id == 13)
+    # 30,000 MW x 8.9 %
+    assert (london.demand_mw, london.quality, london.area) == (
+        2670.0,
+        Quality.ESTIMATED,
+        "region-13",
+    )
+    assert "outturn x 8.9 %" in (london.method or "")
+
+
+def test_an_outturn_goes_before_a_forecast_of_the_same_half_hour() -> None:
+    span = {"valid_from": NOON, "valid_to": NOON + HALF}
+    forecast = DemandForecastNationalRow(
+        source="elexon", product="day-ahead", demand_mw=20_000, version=5, **span
+    )
+    outturn = DemandActualNationalRow(source="elexon", national_demand_mw=30_000, **span)
+    other = DemandForecastNationalRow(
+        source="neso", product="embedded-wind", demand_mw=4_000, **span
+    )
+    for order in ([forecast, outturn, other], [outturn, forecast, other]):
+        rows = [
+            row for row in estimate_regional_demand(order) if isinstance(row, DemandRegionalRow)
+        ]
+        assert len(rows) == 14
+        assert all("outturn" in (row.method or "") for row in rows)
