@@ -57,9 +57,10 @@ class GridBook:
         for run, facts in by_run.items():
             state = self._staged.get(run) or self.facts(run)
             changed = changes(state, facts)
-            if not changed:
+            if not changed.entries:
                 continue
-            self._db.executemany(_UPSERT, [_row(run, key, fact) for key, fact in changed])
+            entries = changed.entries.items()
+            self._db.executemany(_UPSERT, [_row(run, key, fact) for key, fact in entries])
             after = apply_changes(state, changed)
             self._write_version(run, after)
             self._staged[run] = after

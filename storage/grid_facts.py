@@ -106,11 +106,22 @@ def fold_rows(state: GridFacts, rows: Iterable[FactRow]) -> GridFacts:
     return apply_changes(state, changes(state, rows))
 
 
-def changes(state: GridFacts, rows: Iterable[FactRow]) -> list[tuple[str, Fact]]:
-    """List the facts that these rows make new or replace, in order."""
+class Changes(NamedTuple):
+    """What rows do to facts.
+
+    ``content_changes`` leaves out rows that bring a higher version of the same figures; those are kept
+    all the same, so that a late row between the two versions changes nothing.
+    """
+
+    entries: dict[str, Fact]
+    content_changes: int
+
+
+def changes(state: GridFacts, rows: Iterable[FactRow]) -> Changes:
+    """Find the facts that these rows make new or replace."""
     known = state.facts
     fresh: dict[str, Fact] = {}
-    changed: list[tuple[str, Fact]] = []
+    count = 0
     for row in rows:
         if row.table not in FACT_COLUMNS:
             continue
@@ -119,18 +130,18 @@ def changes(state: GridFacts, rows: Iterable[FactRow]) -> list[tuple[str, Fact]]
             continue
         fact = fact_of(row)
         fresh[row.id] = fact
-        if before is None or before._replace(version=row.version) != fact:
-            changed.append((row.id, fact))
-    return changed
+        if before is None or before.values != fact.values:
+            count += 1
+    return Changes(fresh, count)
 
 
-def apply_changes(state: GridFacts, changed: Iterable[tuple[str, Fact]]) -> GridFacts:
+def apply_changes(state: GridFacts, changed: Changes) -> GridFacts:
     """Give the facts with changes made."""
-    entries = list(changed)
-    if not entries:
+    if not changed.entries:
         return state
     return GridFacts(
-        state.version + len(entries), MappingProxyType({**state.facts, **dict(entries)})
+        state.version + changed.content_changes,
+        MappingProxyType({**state.facts, **changed.entries}),
     )
 
 
