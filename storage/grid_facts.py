@@ -109,8 +109,8 @@ def fold_rows(state: GridFacts, rows: Iterable[FactRow]) -> GridFacts:
 class Changes(NamedTuple):
     """What rows do to facts.
 
-    ``content_changes`` leaves out rows that bring a higher version of the same figures; those are kept
-    all the same, so that a late row between the two versions changes nothing.
+    ``content_changes`` leaves out rows that bring a higher version of the same figures; those are
+    kept all the same, so that a late row between the two versions changes nothing.
     """
 
     entries: dict[str, Fact]

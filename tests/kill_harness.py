@@ -1,0 +1,374 @@
+"""Kills of a storage process, with a ledger and a sink that live in another process.
+
+    test process   producers (put, put again until acknowledged, then note it in a ledger with its
+                   own fsync), the sink (takes, refuses, or takes and then fails), the checker
+    zygote         has imported everything; forks a victim when told to
+    victim         a StorageService over one folder, killed at a labelled point or from outside
+
+This module is both: imported by tests it is the first, run as a script the other two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CRASH_POINTS = (
+    "before_insert",
+    "after_insert_before_commit",
+    "after_commit_before_ack",
+    "after_send_before_response",
+    "after_response_before_delete",
+    "mid_delete",
+    "mid_checkpoint",
+)
+EXIT_CRASHED = 13
+PRODUCERS = 3
+
+
+def send(connection: socket.socket, value: object) -> None:
+    data = pickle.dumps(value)
+    connection.sendall(struct.pack(">I", len(data)) + data)
+
+
+def receive(connection: socket.socket) -> Any:
+    (size,) = struct.unpack(">I", _exactly(connection, 4))
+    return pickle.loads(_exactly(connection, size))
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise ConnectionError("the other side has gone")
+        data += part
+    return data
+
+
+# -- the test's side ----------------------------------------------------------------------
+
+
+class Sink:
+    """Takes rows by id, as the ingest function does; fails now and then, also after taking.
+
+    With ``own_ids`` it makes an id for each row it is given, which is the fault that ids made by
+    the producer keep out: the checker must see it.
+    """
+
+    def __init__(self, seed: int, *, own_ids: bool = False) -> None:
+        self.rows: dict[str, tuple[str, int]] = {}
+        self.requests = 0
+        self._own_ids = own_ids
+        self._rng = random.Random(seed)
+        self._lock = threading.Lock()
+
+    def answer(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
+        with self._lock:
+            self.requests += 1
+            dice = self._rng.random()
+            if dice < 0.10:
+                return {"error": "503"}
+            for table, bodies in batch.items():
+                for body in bodies:
+                    columns = json.loads(body)
+                    if table != "scenario_runs" and columns["run_id"] not in self.rows:
+                        return {"error": "23503"}
+                    row_id = f"own-{len(self.rows)}" if self._own_ids else columns["id"]
+                    if table == "scenario_runs":
+                        row_id = columns["id"]
+                    self.rows.setdefault(row_id, (table, columns.get("sequence", 0)))
+            if dice < 0.25:
+                return {"error": "502"}
+            return {"counts": {table: len(bodies) for table, bodies in batch.items()}}
+
+    def keys(self) -> Counter[tuple[str, int]]:
+        """Count rows by natural key, leaving the run out."""
+        return Counter(key for key in self.rows.values() if key[0] != "scenario_runs")
+
+
+@dataclass
+class Outcome:
+    """What the checker found."""
+
+    kills: int
+    acknowledged: int
+    lost: int
+    doubled: int
+    unexpected: int
+    hits: Counter[str]
+
+
+class Harness:
+    """One folder, one sink, many lives."""
+
+    def __init__(
+        self, folder: Path, make: Callable[[int], list[Any]], seed: int, sink: Sink
+    ) -> None:
+        self.sink = sink
+        self.kills = 0
+        self.hits: Counter[str] = Counter()
+        self._rng = random.Random(seed)
+        self._make = make
+        self._ledger = folder / "ledger.txt"
+        self._attempted: set[tuple[str, int]] = set()
+        self._next = 0
+        self._more = True
+        self._lock = threading.Lock()
+        path = str(folder / "s")
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(path)
+        self._server.listen(32)
+        self._zygote = subprocess.Popen(
+            [sys.executable, __file__, path, str(folder / "spool")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._queue: list[list[Any]] = []
+        self._threads[0].start()
+
+    # Each connection of a victim says what it is for.
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            if receive(connection) == "sink":
+                while True:
+                    send(connection, self.sink.answer(receive(connection)))
+            while (batch := self._take()) is not None:
+                try:
+                    send(connection, batch)
+                    answer = receive(connection)
+                except OSError:
+                    self._queue.append(batch)  # unanswered: the next life gets the same rows
+                    raise
+                if answer != "ok":
+                    self._queue.append(batch)
+                    continue
+                self._note(batch)
+            send(connection, None)
+
+    def _take(self) -> list[Any] | None:
+        with self._lock:
+            if self._queue:
+                return self._queue.pop()
+            if not self._more:
+                return None
+            batch = self._make(self._next)
+            self._next += 1
+            self._attempted |= {_key(record) for record in batch}
+            return batch
+
+    def _note(self, batch: list[Any]) -> None:
+        with self._lock, self._ledger.open("a") as file:
+            file.writelines(f"{table} {number}\n" for table, number in map(_key, batch))
+            file.flush()
+            os.fsync(file.fileno())
+
+    # -- lives --
+
+    def life(self, crash_at: str | None = None, nth: int = 1) -> int:
+        """Start a victim; gives its pid."""
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        order = {"crash_at": crash_at, "nth": nth, "seed": self._rng.randrange(2**31)}
+        self._zygote.stdin.write(json.dumps(order) + "\n")
+        self._zygote.stdin.flush()
+        return int(self._zygote.stdout.readline())
+
+    def ended(self) -> int:
+        """Wait for the victim's end; gives its exit status as ``waitpid`` does."""
+        assert self._zygote.stdout is not None
+        return int(self._zygote.stdout.readline())
+
+    def crash(self, point: str) -> None:
+        """Let a life end at a labelled point."""
+        self.life(point, self._rng.randint(1, 4))
+        status = self.ended()
+        assert os.waitstatus_to_exitcode(status) == EXIT_CRASHED, f"{point}: {status}"
+        self.kills += 1
+        self.hits[point] += 1
+
+    def kill(self) -> None:
+        """Let a life be ended from outside at a moment it does not choose."""
+        pid = self.life()
+        time.sleep(self._rng.uniform(0.03, 0.12))
+        os.kill(pid, signal.SIGKILL)
+        status = self.ended()
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        self.kills += 1
+        self.hits["random"] += 1
+
+    def finish(self) -> Outcome:
+        """Let the last life send everything, then compare ledger and sink."""
+        self._more = False
+        self.life(nth=0)
+        status = self.ended()
+        assert os.waitstatus_to_exitcode(status) == 0, status
+        acknowledged = {
+            (table, int(number))
+            for table, number in map(str.split, self._ledger.read_text().splitlines())
+        }
+        found = self.sink.keys()
+        return Outcome(
+            self.kills,
+            len(acknowledged),
+            len(acknowledged - found.keys()),
+            sum(count - 1 for count in found.values()),
+            len(found.keys() - self._attempted),
+            self.hits,
+        )
+
+    def close(self) -> None:
+        self._server.close()
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        self._zygote.stdin.close()
+        self._zygote.wait(10)
+        self._zygote.stdout.close()
+
+
+def _key(record: Any) -> tuple[str, int]:
+    return (record.table, json.loads(record.body)["sequence"])
+
+
+# -- zygote and victim --------------------------------------------------------------------
+
+
+def _zygote(path: str, folder: str) -> None:
+    import storage.service  # noqa: F401  # imported once, before any fork
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _victim(path, Path(folder), order)
+            except BaseException as exc:  # noqa: BLE001
+                print(f"victim: {exc!r}", file=sys.stderr)
+                os._exit(1)
+            os._exit(0)
+        print(pid, flush=True)
+        print(os.waitpid(pid, 0)[1], flush=True)
+
+
+class _CrashAt:
+    """Ends the process at the n-th visit of a labelled point."""
+
+    def __init__(self, point: str | None, nth: int, seed: int) -> None:
+        self._point = point
+        self._left = nth
+        self._rng = random.Random(seed)
+
+    def __call__(self, name: str) -> None:
+        if name != self._point:
+            return
+        self._left -= 1
+        if self._left:
+            return
+        if name == "mid_checkpoint":
+            # SQLite gives no way in: another thread ends the process while it is at work.
+            delay = self._rng.uniform(0, 0.004)
+            threading.Thread(target=lambda: (time.sleep(delay), os._exit(EXIT_CRASHED))).start()
+            return
+        os._exit(EXIT_CRASHED)
+
+
+def _victim(path: str, folder: Path, order: dict[str, Any]) -> None:
+    import asyncio
+
+    from schema.rows import Record
+    from storage.lane import DrainSettings
+    from storage.memory import MemoryStore
+    from storage.service import StorageService
+    from storage.spool_file import SpoolSettings
+    from storage.verdicts import judge, store_error
+
+    crash_point = _CrashAt(order["crash_at"], order["nth"], order["seed"])
+
+    class SinkStore(MemoryStore):
+        """Sends to the sink of the test process."""
+
+        async def ingest(self, batch: Mapping[str, Sequence[bytes]]) -> Mapping[str, int]:
+            answer = await asyncio.to_thread(self._ask, batch)
+            crash_point("after_send_before_response")
+            if "error" in answer:
+                code = answer["error"]
+                raise store_error(judge(code, None, ""), "said the sink", code=code)
+            counts: dict[str, int] = answer["counts"]
+            return counts
+
+        @staticmethod
+        def _ask(batch: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(path)
+                send(connection, "sink")
+                send(connection, dict(batch))
+                answer: dict[str, Any] = receive(connection)
+                return answer
+
+    class Hasty:
+        """Real time, but with little patience, as the sink is never down for long."""
+
+        def __init__(self) -> None:
+            from storage.system_clock import SystemClock
+
+            self._real = SystemClock()
+            self.now = self._real.now
+            self.monotonic_s = self._real.monotonic_s
+
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(min(seconds, 0.005))
+
+    service = StorageService(
+        folder,
+        SinkStore(),
+        clock=Hasty(),
+        seed=order["seed"],
+        spool=SpoolSettings(ballast_bytes=0, lock_wait_s=5.0),
+        drain=DrainSettings(batch_rows=40, start_rows=40, settle_rows=25),
+        crash_point=crash_point,
+    ).open()
+
+    def produce() -> None:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(path)
+            send(connection, "put")
+            while (batch := receive(connection)) is not None:
+                service.put_blocking([Record(*record) for record in batch])
+                send(connection, "ok")
+
+    producers = [threading.Thread(target=produce, daemon=True) for _ in range(PRODUCERS)]
+    for producer in producers:
+        producer.start()
+    for producer in producers:
+        producer.join()
+    asyncio.run(service.barrier(30))
+    service.close()
+
+
+if __name__ == "__main__":
+    _zygote(sys.argv[1], sys.argv[2])
