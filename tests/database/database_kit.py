@@ -309,6 +309,12 @@ def acting_as(
         )
         connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
         yield
+        # "Local" ends with the outermost transaction, which may be the test's own.
+        connection.execute("reset role")
+        connection.execute(
+            "select set_config('request.jwt.claims', '', true),"
+            " set_config('request.jwt.claim.sub', '', true)"
+        )
 
 
 def sqlstate_of(
