@@ -19,11 +19,11 @@ $(STAMP): pyproject.toml package.json package-lock.json
 	@test -x $(BIN)/python || { echo "[1/3] virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "[2/3] Python packages (about 600 MB once, a minute or two)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 2> >(grep -v '^WARNING: Location' >&2)
-	@$(BIN)/python -m storage.embedded.node --check >/dev/null 2>&1 \
+	@$(BIN)/python -c 'from storage.embedded.node import find_node; find_node()' >/dev/null 2>&1 \
 	  || { echo "      no Node >= 20.19 here: taking it from PyPI (61 MB)"; \
 	       $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[node]' 2> >(grep -v '^WARNING: Location' >&2); }
 	@echo "[3/3] embedded Supabase: PostgreSQL and its REST API (about 80 MB once)"
-	@$(BIN)/python run_cluster.py supabase install
+	@$(BIN)/python -c 'from storage.cli_supabase import app; app()' install
 	@touch $@
 
 setup: $(STAMP) ## virtual environment, packages and the embedded Supabase

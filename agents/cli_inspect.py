@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from storage.supabase_store import SupabaseStore
 
 from agents import stories
 from agents.core.audit import AuditReport, audit
@@ -18,6 +17,7 @@ from storage.migrations import migrate
 from storage.ports import Filter, Operator, Order, equal
 from storage.present import Form, form, write_json, write_rows
 from storage.settings_loader import load_settings
+from storage.supabase_store import SupabaseStore, from_state_file
 
 app = typer.Typer(
     no_args_is_help=True, help="Runs, negotiations, schedules and sources, read from Supabase."
@@ -72,7 +72,7 @@ class Reader:
 
 def _read(question: Any) -> Any:
     async def ask() -> Any:
-        store = await SupabaseStore.connect(endpoint)
+        store = from_state_file(str(endpoint.state_file))
         try:
             return await question(Reader(store))
         finally:

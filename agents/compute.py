@@ -1,10 +1,10 @@
 """The compute agent: an organisation's side of every negotiation.
 
 ``ComputeAgent`` is a plain class; ``ComputeShell`` puts it on Ray. It owns the organisation's
-book (private delay costs included) and answers the manager's questions on the part of it that
-its groups cover. It keeps nothing between conversations that it could not make again: its book
-comes from its source, its contracts come with each ``open``. So a restarted agent, or a restarted
-shard of it, answers exactly as the one before.
+sites and its book (private delay costs included), and answers the manager's questions on the part
+that its groups cover. It keeps nothing between conversations that it could not make again: its
+book comes from its source, its contracts come with each ``open``. So a restarted agent, or a
+restarted shard of it, answers exactly as the one before.
 """
 
 from __future__ import annotations
@@ -15,34 +15,48 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
 
+import numpy as np
 import ray
 
 from agents.core.book import Participants, Registration, WorkloadBook
 from agents.core.market.questions import Question, Step
-from agents.core.market.shard import ShardBook, Token
+from agents.core.market.replies import Token
+from agents.core.market.shard import ShardBook
 from agents.core.market.units import Ints
+from agents.core.records import StatusUpdate
+from agents.core.view import Site
+from agents.storing import storage_by_name
 from schema.errors import ProtocolViolation
+from schema.periods import format_instant, half_hour_start
+from schema.rows import ComputeAssetRow, ComputeWorkloadRow, Record
 from schema.workloads import Workload
 
 R = TypeVar("R")
 
-Arrivals = Sequence[tuple[int, Workload]]
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """What an organisation brings: its sites, and its workloads with the tick each arrives at."""
+
+    sites: tuple[Site, ...]
+    arrivals: tuple[tuple[int, Workload], ...]
 
 
 @dataclass(frozen=True)
-class BookSource:
-    """Where an organisation's workloads come from: a factory by its dotted name.
+class Source:
+    """Where an organisation comes from: a factory by its dotted name.
 
-    The factory is called with ``arguments`` and gives pairs of arrival tick and workload. Names
-    and paths only: a restart runs it again.
+    The factory is called with ``arguments`` and gives an ``Organisation``. Names and paths only:
+    a restart runs it again.
     """
 
     factory: str
     arguments: Mapping[str, Any]
 
-    def load(self) -> Arrivals:
-        """Make the workloads."""
-        return resolve(self.factory)(**self.arguments)  # type: ignore[no-any-return]
+    def load(self) -> Organisation:
+        """Make the organisation."""
+        made: Organisation = resolve(self.factory)(**self.arguments)
+        return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,12 +73,49 @@ class Conversation:
 class ComputeAgent:
     """An organisation, or the part of it that some groups make up."""
 
-    def __init__(self, organisation: str, source: BookSource, groups: Sequence[int]) -> None:
+    def __init__(
+        self, organisation: str, source: Source, groups: Sequence[int], *, run_id: str
+    ) -> None:
         self.organisation = organisation
         self.groups = tuple(groups)
-        self._book = WorkloadBook(organisation, source.load())
+        self._run_id = run_id
+        loaded = source.load()
+        self.sites = loaded.sites
+        self._book = WorkloadBook(organisation, loaded.arrivals)
         self._shard: ShardBook | None = None
         self._conversation_id: str | None = None
+
+    # -- rows of its own -------------------------------------------------------------------------
+
+    def asset_records(self) -> list[Record]:
+        """Give the organisation's sites as rows."""
+        return [
+            ComputeAssetRow(
+                agent_name=site.organisation,
+                asset_name=site.asset,
+                region_id=site.region_id,
+                capacity_kw=float(np.max(site.capacity_kw, initial=0.0)),
+                capacity_by_period={
+                    "from": format_instant(half_hour_start(site.first)),
+                    "kw": [float(kw) for kw in site.capacity_kw],
+                },
+                pue=site.pue,
+            ).to_record(self._run_id)
+            for site in self.sites
+        ]
+
+    def workload_records(self, updates: Sequence[StatusUpdate]) -> list[Record]:
+        """Give the rows of workloads as they stand now; private delay costs stay here."""
+        keys = np.array([update.key for update in updates], np.uint64)
+        rows = self._book.positions(keys).tolist()
+        return [
+            _workload_row(self.organisation, self._book.workloads[row], update).to_record(
+                self._run_id
+            )
+            for row, update in zip(rows, updates, strict=True)
+        ]
+
+    # -- the contractor ----------------------------------------------------------------------------
 
     def register(self, tick: int) -> Registration:
         """Tell which workloads arrive at a tick; asking again gives the same answer."""
@@ -86,6 +137,10 @@ class ComputeAgent:
         """Answer one question of the manager."""
         return question.put(self._in(conversation_id))
 
+    def held(self) -> int:
+        """Count the workloads that this part of the organisation answers for."""
+        return self._book.held(self.groups)
+
     def relay(self, conversation_id: str, step: Step, token: Token) -> Token:
         """Move own workloads and pass the token on."""
         return step.take(self._in(conversation_id), token)
@@ -100,23 +155,72 @@ class ComputeAgent:
         return self._shard
 
 
+def _workload_row(agent: str, workload: Workload, update: StatusUpdate) -> ComputeWorkloadRow:
+    return ComputeWorkloadRow(
+        agent_name=agent,
+        workload_name=workload.workload_name,
+        power_kw=workload.power_kw * workload.pue,
+        duration_min=workload.duration_min,
+        earliest_start=workload.earliest_start,
+        deadline=workload.deadline,
+        allowed_regions=list(workload.allowed_regions),
+        home_region_id=workload.home,
+        interruptible=workload.interruptible,
+        priority=workload.priority,
+        refusal_value_gbp=update.refusal_value_gbp,
+        baseline_starts_at=half_hour_start(update.baseline_first),
+        baseline_region_id=update.baseline_region_id,
+        baseline_gco2=update.baseline_gco2,
+        baseline_rescored_gco2=update.baseline_rescored_gco2,
+        baseline_cost_gbp=update.baseline_cost_gbp,
+        status=update.status,
+        status_reason=update.reason,
+        version=update.version,
+    )
+
+
 class ComputeShell:
     """The compute agent as a Ray actor."""
 
-    def __init__(self, organisation: str, source: BookSource, groups: Sequence[int]) -> None:
-        self._agent = ComputeAgent(organisation, source, groups)
+    def __init__(
+        self,
+        organisation: str,
+        source: Source,
+        groups: Sequence[int],
+        *,
+        run_id: str,
+        storage: str,
+        namespace: str,
+    ) -> None:
+        self._agent = ComputeAgent(organisation, source, groups, run_id=run_id)
+        self._storage = storage_by_name(storage, namespace, run_id)
 
     def __repr__(self) -> str:
         return f"ComputeAgent({self._agent.organisation}, groups {self._agent.groups})"
 
-    @ray.method(concurrency_group="health")  # type: ignore[untyped-decorator]
+    @ray.method(concurrency_group="health")
     def ping(self) -> tuple[str, int]:
         """Say where it runs."""
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
+    def announce(self) -> tuple[Site, ...]:
+        """Store the organisation's sites, and tell them to the manager."""
+        self._storage.put_sync(self._agent.asset_records())
+        return self._agent.sites
+
+    def tell(self, updates: Sequence[StatusUpdate]) -> int:
+        """Store how the organisation's workloads stand."""
+        records = self._agent.workload_records(updates)
+        self._storage.put_sync(records)
+        return len(records)
+
     def register(self, tick: int) -> Registration:
         """See ``ComputeAgent.register``."""
         return self._agent.register(tick)
+
+    def held(self) -> int:
+        """See ``ComputeAgent.held``."""
+        return self._agent.held()
 
     def open(self, conversation: Conversation) -> int:
         """See ``ComputeAgent.open``."""

@@ -5,7 +5,6 @@ Read from ``/proc``; on systems without it the check says that it could not look
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from collections.abc import Iterable
@@ -64,7 +63,7 @@ def listeners(pids: Iterable[int]) -> list[Listener]:
             continue
         for handle in handles:
             try:
-                target = os.readlink(handle)
+                target = str(handle.readlink())
             except OSError:
                 continue
             if target.startswith("socket:[") and (place := sockets.get(target[8:-1])):

@@ -1,73 +1,174 @@
-"""The contractors as Ray actors: the same questions, sent to other processes.
+"""All compute agents as Ray actors: the same questions, sent to other processes.
 
 A question goes to all shards at once; a token travels from shard to shard without coming back
 in between. A shard that does not answer in time, or died, ends the conversation with
-``AgentUnavailable``; the manager opens it again from the start, which gives the same outcome.
+``AgentUnavailable``; the manager holds it again from the start, which gives the same outcome.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import ray
 from ray.actor import ActorHandle
 
 from agents.compute import Conversation
+from agents.core.book import Participants, Registration
+from agents.core.market.contractors import Contractors
 from agents.core.market.questions import Question, Step
-from agents.core.market.shard import Token
+from agents.core.market.replies import Token
+from agents.core.market.units import Ints
+from agents.core.records import StatusUpdate
+from agents.core.view import Site
 from schema.errors import AgentUnavailable
+from schema.orders import OrderResult, WindowOrder
 
 R = TypeVar("R")
 
 ANSWER_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 60.0
+ORDER_TRIES = 5
+RESTART_PAUSE_S = 1.0
+
+Shard = tuple[str, ActorHandle[Any]]
+"""Name and handle of an actor."""
 
 
 class RayContractors:
     """Shard actors of one conversation, in token order."""
 
-    def __init__(self, shards: Sequence[tuple[str, ActorHandle]], conversation_id: str) -> None:
-        self._names = [name for name, _ in shards]
-        self._handles = [handle for _, handle in shards]
+    def __init__(self, shards: Sequence[Shard], conversation_id: str) -> None:
+        self._shards = tuple(shards)
         self._id = conversation_id
-
-    def open(self, conversations: Sequence[Conversation]) -> list[int]:
-        """Begin the conversation with every shard; one entry a shard."""
-        return _collect(
-            self._names,
-            [
-                handle.open.remote(conversation)
-                for handle, conversation in zip(self._handles, conversations, strict=True)
-            ],
-        )
 
     def ask(self, question: Question[R]) -> list[R]:
         """Put a question to every shard at once; answers in token order."""
         shared = ray.put(question)
-        return _collect(
-            self._names, [handle.ask.remote(self._id, shared) for handle in self._handles]
+        return gather(
+            [(name, handle.ask.remote(self._id, shared)) for name, handle in self._shards]
         )
 
     def relay(self, step: Step, token: Token) -> Token:
         """Send the token through every shard in order."""
         shared = ray.put(step)
-        travelling: object = token
-        for handle in self._handles:
+        travelling: Any = token
+        for _, handle in self._shards:
             travelling = handle.relay.remote(self._id, shared, travelling)
-        (last,) = _collect([self._names[-1]], [travelling])
+        (last,) = gather([("the last shard of a relay", travelling)])
         assert isinstance(last, Token)
         return last
 
 
-def _collect(names: Sequence[str], calls: Sequence[object]) -> list[R]:
+class RayOrganisations:
+    """All compute agents of a run.
+
+    Args:
+        shards: Names of each organisation's actors, in order of groups; the first one of each
+            also registers, announces and stores.
+        namespace: Where the names hold.
+    """
+
+    def __init__(self, shards: Mapping[str, Sequence[str]], namespace: str) -> None:
+        self._shards: dict[str, list[Shard]] = {
+            organisation: [(name, ray.get_actor(name, namespace=namespace)) for name in names]
+            for organisation, names in sorted(shards.items())
+        }
+
+    def announce(self) -> tuple[Site, ...]:
+        """See ``Organisations``."""
+        parts = gather(
+            [(name, handle.announce.remote()) for name, handle in self._heads()],
+            timeout_s=START_TIMEOUT_S,
+        )
+        return tuple(site for sites in parts for site in sites)
+
+    def register(self, tick: int) -> list[Registration]:
+        """See ``Organisations``."""
+        return gather([(name, handle.register.remote(tick)) for name, handle in self._heads()])
+
+    def tell(self, tellings: Mapping[str, Sequence[StatusUpdate]]) -> None:
+        """See ``Organisations``."""
+        calls = []
+        for organisation, updates in tellings.items():
+            name, handle = self._shards[organisation][0]
+            calls.append((name, handle.tell.remote(list(updates))))
+        gather(calls)
+
+    def open(
+        self,
+        conversation_id: str,
+        *,
+        origin: int,
+        periods: int,
+        site_region: Ints,
+        who: dict[str, Participants],
+    ) -> Contractors:
+        """See ``Hall``."""
+        calls = []
+        taking_part: list[Shard] = []
+        for organisation in sorted(who):
+            shared = ray.put(
+                Conversation(conversation_id, origin, periods, site_region, who[organisation])
+            )
+            for name, handle in self._shards[organisation]:
+                calls.append((name, handle.open.remote(shared)))
+                taking_part.append((name, handle))
+        gather(calls)
+        return RayContractors(taking_part, conversation_id)
+
+    def _heads(self) -> list[Shard]:
+        return [shards[0] for shards in self._shards.values()]
+
+
+class RayDesk:
+    """Orders windows through the Beckn fetcher's actor, one order after the other.
+
+    Args:
+        name: Of that actor.
+        namespace: Where the name holds.
+    """
+
+    def __init__(self, name: str, namespace: str) -> None:
+        self._name = name
+        self._namespace = namespace
+
+    def book(self, orders: Sequence[WindowOrder]) -> list[OrderResult]:
+        """See ``BookingDesk``; a repeated order has the same ids, so trying again is harmless."""
+        return [self._book(order) for order in orders]
+
+    def _book(self, order: WindowOrder) -> OrderResult:
+        tries = 0
+        while True:
+            try:
+                handle = ray.get_actor(self._name, namespace=self._namespace)
+                (result,) = gather([(self._name, handle.order.remote(order))])
+            except AgentUnavailable:
+                tries += 1
+                if tries == ORDER_TRIES:
+                    raise
+                time.sleep(RESTART_PAUSE_S)
+            else:
+                assert isinstance(result, OrderResult)
+                return result
+
+
+def gather(calls: Sequence[tuple[str, Any]], *, timeout_s: float = ANSWER_TIMEOUT_S) -> list[Any]:
+    """Wait for calls and give their answers in order.
+
+    Raises:
+        AgentUnavailable: Names the actors that were late or died.
+    """
+    references = [call for _, call in calls]
     try:
-        answers: list[R] = ray.get(list(calls), timeout=ANSWER_TIMEOUT_S)
+        answers: list[Any] = ray.get(references, timeout=timeout_s)
     except ray.exceptions.GetTimeoutError as exc:
-        ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
-        late = [name for name, call in zip(names, calls, strict=True) if call not in set(ready)]
+        ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        late = [name for name, call in calls if call not in set(ready)]
         raise AgentUnavailable(
-            f"no answer within {ANSWER_TIMEOUT_S:g} s from {', '.join(late)}", actors=late
+            f"no answer within {timeout_s:g} s from {', '.join(late)}", actors=late
         ) from exc
     except ray.exceptions.RayActorError as exc:
-        raise AgentUnavailable(f"a shard died: {exc}") from exc
+        raise AgentUnavailable(f"an actor died: {exc}") from exc
     return answers

@@ -70,7 +70,7 @@ class Cluster:
         self._temp = temp_parent / "ray"
         self.namespace = namespace
         self._dashboard = dashboard
-        self._actors: dict[str, tuple[ActorSpec, ActorHandle]] = {}
+        self._actors: dict[str, tuple[ActorSpec, ActorHandle[Any]]] = {}
 
     def start(self) -> None:
         """Start or join the cluster and check that only loopback listens.
@@ -120,7 +120,7 @@ class Cluster:
             self._actors[spec.name] = (spec, self._create(spec))
         return self.heartbeats([spec.name for spec in specs], timeout_s=START_TIMEOUT_S)
 
-    def _create(self, spec: ActorSpec) -> ActorHandle:
+    def _create(self, spec: ActorSpec) -> ActorHandle[Any]:
         options: dict[str, Any] = {
             "name": spec.name,
             "namespace": self.namespace,
@@ -133,7 +133,9 @@ class Cluster:
         }
         if spec.resources:
             options["resources"] = dict(spec.resources)
-        return ray.remote(**options)(spec.shell).remote(**spec.kwargs)
+        actor: Any = ray.remote(**options)(spec.shell)
+        handle: ActorHandle[Any] = actor.remote(**spec.kwargs)
+        return handle
 
     def heartbeats(
         self, names: Sequence[str] | None = None, *, timeout_s: float = 5.0
@@ -144,7 +146,7 @@ class Cluster:
             AgentUnavailable: Names those that did not answer within the time.
         """
         chosen = list(self._actors) if names is None else list(names)
-        calls = {name: self._actors[name][1].ping.remote() for name in chosen}
+        calls: dict[str, Any] = {name: self._actors[name][1].ping.remote() for name in chosen}
         ready, _ = ray.wait(list(calls.values()), num_returns=len(calls), timeout=timeout_s)
         answered = set(ready)
         beats: list[Heartbeat] = []
@@ -167,7 +169,7 @@ class Cluster:
             )
         return beats
 
-    def handle(self, name: str) -> ActorHandle:
+    def handle(self, name: str) -> ActorHandle[Any]:
         """Give an actor that this cluster started."""
         return self._actors[name][1]
 
@@ -180,7 +182,7 @@ class Cluster:
         last = {AgentKind.STORAGE}
         unanswered: list[str] = []
         for kinds_last in (False, True):
-            group = {
+            group: dict[str, Any] = {
                 name: handle.stop.remote()
                 for name, (spec, handle) in self._actors.items()
                 if (spec.kind in last) is kinds_last

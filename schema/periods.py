@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -16,11 +17,13 @@ HALF_HOUR = timedelta(minutes=30)
 MAX_PERIODS = 50
 
 
+@lru_cache(maxsize=4096)
 def local_midnight(day: date) -> datetime:
     """Give the instant at which a London day starts, in UTC."""
     return datetime.combine(day, time(0), LONDON).astimezone(UTC)
 
 
+@lru_cache(maxsize=4096)
 def periods_in_day(day: date) -> int:
     """Count the half hours of a London day: 46, 48 or 50."""
     return (local_midnight(day + timedelta(days=1)) - local_midnight(day)) // HALF_HOUR

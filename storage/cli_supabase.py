@@ -12,8 +12,11 @@ import orjson
 import typer
 
 from schema.settings import Settings
+from storage.embedded.account import service_account
 from storage.embedded.attach import attach_or_start
 from storage.embedded.daemon import start_detached, stop_detached
+from storage.embedded.install import install
+from storage.embedded.layout import Layout
 from storage.embedded.status import Status, read_status
 from storage.embedded.studio import studio as open_studio
 from storage.home import prepare_home, resolve_home
@@ -40,6 +43,13 @@ def up(context: typer.Context, *, as_json: _Json = False) -> None:
     else:
         start_detached(_home(settings), MIGRATE, progress=_say)
     _print_status(read_status(settings), as_json=as_json, show_keys=False)
+
+
+@app.command("install")
+def install_programs(context: typer.Context) -> None:
+    """Install PostgreSQL and the API now; every command that needs them does it by itself."""
+    home = _home(_settings(context))
+    install(Layout.of(home).packages, service_account(), _say)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from agents.core.market.units import Ints
+from agents.core.view import site_name, window_id
 from schema.messages import Performative
 from schema.periods import half_hour_number, parse_instant
 
@@ -61,6 +62,11 @@ class _Award:
     """Half-hour number -> (site, window)."""
     power_w: int
     conversation: str
+
+    def moved(self, later: _Award) -> bool:
+        """Say whether site or time changed; a supply may change, as windows are withdrawn."""
+        here = {half_hour: site for half_hour, (site, _) in self.cells.items()}
+        return here != {half_hour: site for half_hour, (site, _) in later.cells.items()}
 
 
 @dataclass
@@ -136,10 +142,14 @@ class _Tables:
     origin: int
     sites: dict[str, int]
     regions: list[int]
-    mu_q: Ints
+    grid_q: Ints
     supply_q: Ints
+    mu_q: Ints
+    window_q: dict[str, int]
     area_of_site: list[int]
     capacity_w: Ints
+    largest_w: int
+    carbon_value_gbp_per_kg: float
 
 
 def _by_conversation(negotiations: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -165,10 +175,14 @@ def _settled_tables(name: str, rows: Sequence[Row], found: _Findings) -> _Tables
         origin=half_hour_number(parse_instant(content["origin"])),
         sites=sites,
         regions=regions,
-        mu_q=np.array(content["mu_q"], dtype=np.int64),
+        grid_q=np.array(content["grid_q"], dtype=np.int64),
         supply_q=np.array(content["supply_q"], dtype=np.int64),
+        mu_q=np.array(content["mu_q"], dtype=np.int64),
+        window_q={window["window"]: window["value_q"] for window in content["windows"]},
         area_of_site=[areas[region] for region in regions],
         capacity_w=np.array(content["capacity_w"], dtype=np.int64),
+        largest_w=int(content["largest_w"]),
+        carbon_value_gbp_per_kg=float(content["carbon_value_gbp_per_kg"]),
     )
 
 
@@ -202,14 +216,14 @@ def _check_doubles(rows: Sequence[Row], found: _Findings) -> None:
         )
         said.setdefault(words, []).append(row)
     doubled: set[str] = set()
-    for (agent, workload), words in final.items():
-        if len(words) > 1:
-            doubled |= {str(row["id"]) for row in words}
-            detail = f"{agent}/{workload} has {len(words)} final words in one conversation"
-            found.add(11, detail, words, _LOG)
-    for same in said.values():
-        if len(same) > 1 and not {str(row["id"]) for row in same} <= doubled:
-            found.add(11, "the same message stands in the log twice", same, _LOG)
+    for (agent, workload), last in final.items():
+        if len(last) > 1:
+            doubled |= {str(row["id"]) for row in last}
+            detail = f"{agent}/{workload} has {len(last)} final words in one conversation"
+            found.add(11, detail, last, _LOG)
+    for alike in said.values():
+        if len(alike) > 1 and not {str(row["id"]) for row in alike} <= doubled:
+            found.add(11, "the same message stands in the log twice", alike, _LOG)
 
 
 def _check_bounds(name: str, rows: Sequence[Row], found: _Findings) -> None:
@@ -239,7 +253,7 @@ def _take_awards(
         if row["performative"] == Performative.ACCEPT_PROPOSAL:
             award = _Award(row, _cells(row["content"]["segments"]), row["content"]["power_w"], name)
             before = standing.get(key)
-            if before is not None and min(before.cells) < now and before.cells != award.cells:
+            if before is not None and min(before.cells) < now and before.moved(award):
                 detail = f"{key[0]}/{key[1]} had started and was moved"
                 found.add(9, detail, [before.row, row], _LOG)
             _check_slot(key, award, work.get(key), found)
@@ -326,19 +340,14 @@ def _check_prices(
     if int(tables.mu_q.min()) < 0:
         found.add(5, f"conversation {name}: a congestion price is negative", [tables.row], _LOG)
     load = np.zeros_like(tables.capacity_w)
-    largest = 0
     for award in standing.values():
-        largest = max(largest, award.power_w)
         for half_hour, (site, _) in award.cells.items():
             period = half_hour - tables.origin
             if 0 <= period < load.shape[1]:
                 load[tables.sites[site], period] += award.power_w
-    # "Nearly full" in whole workloads: a lump as large as the largest may be left over, and the
-    # prices found are near the best ones, not at them.
-    slack = np.maximum(2 * largest, tables.capacity_w // 2)
-    empty = (tables.mu_q > 0) & (load + slack < tables.capacity_w)
-    allowance = float(tables.mu_q.max()) * 0.02
-    for row, period in np.argwhere(empty & (tables.mu_q > allowance)).tolist():
+    # Nearly full: the largest workload of the conversation would not fit, or 90 % are used.
+    full = (tables.capacity_w - load < tables.largest_w) | (10 * load >= 9 * tables.capacity_w)
+    for row, period in np.argwhere((tables.mu_q > 0) & ~full).tolist():
         detail = (
             f"conversation {name}: site {list(tables.sites)[row]}, half hour {period} has a "
             f"congestion price at {load[row, period]} of {tables.capacity_w[row, period]} W"
@@ -355,30 +364,53 @@ def _check_money(
             continue
         key = _workload(row)
         content = row["content"]
-        paid = _paid_gbp(content, tables)
-        stated = content["paid_gbp"]
-        if abs(paid - stated) > MONEY_TOLERANCE_GBP * max(1.0, abs(paid)):
-            detail = (
-                f"{key[0]}/{key[1]}: the message says {stated:.9f} GBP, the posted prices give "
-                f"{paid:.9f} GBP"
-            )
-            found.add(6, detail, [row, tables.row], _LOG)
         workload = work.get(key)
         limit = None if workload is None else workload["refusal_value_gbp"]
-        worst = max(paid, stated)
-        if limit is not None and worst > limit + MONEY_TOLERANCE_GBP * max(1.0, abs(limit)):
+        posted = _posted_gbp(content, tables)
+        due = posted if limit is None else min(posted, limit)
+        stated = content["paid_gbp"]
+        if not _equal(due, stated):
+            detail = (
+                f"{key[0]}/{key[1]}: the message says {stated:.9f} GBP are paid, the posted "
+                f"prices give {due:.9f} GBP"
+            )
+            found.add(6, detail, [row, tables.row], _LOG)
+        parts = _parts_gbp(row, tables)
+        if not _equal(parts, stated):
+            detail = (
+                f"{key[0]}/{key[1]}: energy, carbon and congestion are {parts:.9f} GBP, paid are "
+                f"{stated:.9f} GBP"
+            )
+            found.add(6, detail, [row], _LOG)
+        worst = max(stated, parts)
+        if limit is not None and worst > limit and not _equal(worst, limit):
             detail = f"{key[0]}/{key[1]} pays {worst:.6f} GBP, its refusal value is {limit:.6f} GBP"
             found.add(6, detail, [row], _LOG)
 
 
-def _paid_gbp(content: Row, tables: _Tables) -> float:
+def _equal(one: float, other: float) -> bool:
+    return abs(one - other) <= MONEY_TOLERANCE_GBP * max(1.0, abs(one))
+
+
+def _posted_gbp(content: Row, tables: _Tables) -> float:
+    """Price of a slot: the grid's value or the supply price, and the congestion price."""
     total_q = 0
-    for half_hour, (site, _) in _cells(content["segments"]).items():
+    for half_hour, (site, window) in _cells(content["segments"]).items():
         row = tables.sites[site]
         period = half_hour - tables.origin
         total_q += int(tables.mu_q[row, period])
-        total_q += int(tables.supply_q[tables.area_of_site[row], period])
+        if window is None:
+            total_q += int(tables.grid_q[row, period])
+        else:
+            supply = int(tables.supply_q[tables.area_of_site[row], period])
+            total_q += max(supply, tables.window_q.get(window, 0))
     return total_q * int(content["power_w"]) / (2000.0 * 2**32)
+
+
+def _parts_gbp(row: Row, tables: _Tables) -> float:
+    carbon_kg = (row["carbon_gco2"] or 0.0) / 1000.0
+    energy, congestion = row["energy_cost_gbp"] or 0.0, row["congestion_gbp"] or 0.0
+    return float(energy + congestion + carbon_kg * tables.carbon_value_gbp_per_kg)
 
 
 def _check_schedule(
@@ -434,16 +466,6 @@ def _stored_cells(rows: Sequence[Row]) -> dict[int, tuple[str, str | None]]:
 
 
 # -- small pieces -----------------------------------------------------------------------------
-
-
-def site_name(agent: str, asset: str) -> str:
-    """Name a site within a run."""
-    return f"{agent}/{asset}"
-
-
-def window_id(bpp_id: str, item_id: str, starts_at: datetime) -> str:
-    """Name a window within a run: its natural key as the log writes it."""
-    return f"{bpp_id}|{item_id}|{starts_at.strftime('%Y-%m-%dT%H:%MZ')}"
 
 
 def _window_id(row: Row) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.core.market.fleet import Fleet
-from agents.core.market.order import Keys, workload_keys
+from agents.core.market.order import Keys, groups_of, workload_keys
 from agents.core.market.units import NANO, Bools, Ints, price_to_q
 from schema.periods import ceil_half_hour, floor_half_hour, half_hour_number
 from schema.regions import REGION_COUNT
@@ -109,6 +109,10 @@ class WorkloadBook:
 
     def __len__(self) -> int:
         return len(self.workloads)
+
+    def held(self, groups: Sequence[int]) -> int:
+        """Count the workloads of some groups."""
+        return int(np.isin(groups_of(self._key), np.array(groups)).sum())
 
     def arrived(self, tick: int) -> Ints:
         """Give the positions of the workloads that arrive at exactly that tick."""

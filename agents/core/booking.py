@@ -54,7 +54,6 @@ class Bookings:
                 for half_hour in range(segment.first, segment.end):
                     load[half_hour - offer.first] += contract.power_w
         orders: list[WindowOrder] = []
-        ordinals: dict[str, int] = {}
         for key in sorted(wanted):
             window_id, organisation = key
             load = wanted[key]
@@ -62,8 +61,6 @@ class Bookings:
             if all(now <= before for now, before in zip(load, booked, strict=True)):
                 continue
             offer = offers[window_id]
-            ordinal = ordinals.get(window_id, 0)
-            ordinals[window_id] = ordinal + 1
             orders.append(
                 WindowOrder(
                     bpp_id=offer.bpp_id,
@@ -77,7 +74,6 @@ class Bookings:
                     decided_at=decided_at,
                     conversation_id=conversation_id,
                     attempt=self.attempts.get(key, 0) + 1,
-                    ordinal=ordinal,
                 )
             )
         return orders

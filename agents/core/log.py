@@ -59,6 +59,12 @@ class ConversationLog:
         content = {"reason": reason}
         self._add(number, Performative.REFUSE, organisation, MANAGER, None, content, {})
 
+    def window(
+        self, number: int, performative: Performative, bpp_id: str, content: Content
+    ) -> None:
+        """Log what a Beckn provider answered to an order."""
+        self._add(number, performative, bpp_id, MANAGER, None, content, {})
+
     def about(
         self,
         number: int,
@@ -106,7 +112,7 @@ class ConversationLog:
                 content=dict(content),
                 on_synthetic_data=self._on_synthetic,
                 sent_at=self._sent_at,
-                **figures,  # type: ignore[arg-type]
+                **figures,
             )
         )
 

@@ -1,113 +1,68 @@
-"""The manager: when to negotiate, over what, and what becomes of the outcome.
+"""The manager: when to negotiate, and what follows from each tick of a run.
 
-Pure: the clock, the grid, the contractors and the booking desk are arguments. One call of
-``tick`` is one moment of the run; its result holds every row to store and everything to tell
-the contractors. The same ticks give the same results.
+Pure: the clock, the grid, the contractors and the booking desk are arguments. The same ticks
+give the same results, whoever carries them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import datetime
 
 import numpy as np
 
 from agents.core import records
-from agents.core.accounting import Account, Figures, account_baseline, schedule_account
-from agents.core.bargain import Bargain, Settlement, Warm
-from agents.core.book import Participants, Registration
-from agents.core.booking import BookingDesk, Bookings
+from agents.core.accounting import CarbonTotals, Figures, account_baseline, account_segment
+from agents.core.book import Registration
+from agents.core.booking import BookingDesk
+from agents.core.conversation import ConversationReport, Hall, ManagerOptions, hold
 from agents.core.digest import RunDigest
-from agents.core.ledger import Contract, Ledger, State
-from agents.core.log import ConversationLog
-from agents.core.market.contractors import Contractors
-from agents.core.market.units import Ints
-from agents.core.view import GridView, Site, WindowOffer, market_of
-from schema.orders import OrderOutcome, OrderResult, WindowUpdate
+from agents.core.ledger import Contract, State
+from agents.core.run_state import Accounts, RunState
+from agents.core.view import GridView, Site, window_id
+from schema.orders import WindowUpdate
 from schema.periods import half_hour_number
 from schema.rows import AgentNegotiationRow, WorkloadScheduleRow
 
-
-@dataclass(frozen=True, slots=True)
-class ManagerOptions:
-    """How the manager decides; periods are half hours."""
-
-    seed: int
-    carbon_value_gbp_per_kg: float = 0.264
-    horizon: int = 96
-    """Intensity is published 48 hours ahead, so no conversation looks further."""
-    renegotiate_every: int = 12
-    forecast_shift: float = 0.10
-    """Mean change of the grid's value, as a part of its mean, that calls for a new conversation."""
-    quality: str = "normal"
-
-
-class Hall(Protocol):
-    """Where contractors gather for a conversation."""
-
-    def open(
-        self,
-        conversation_id: str,
-        *,
-        origin: int,
-        periods: int,
-        site_region: Ints,
-        who: Mapping[str, Participants],
-    ) -> Contractors:
-        """Begin a conversation with some of each organisation's workloads."""
-        ...
+Tellings = Mapping[str, tuple[records.StatusUpdate, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class ConversationReport:
-    """One conversation in figures."""
-
-    conversation_id: str
-    why: str
-    workloads: int
-    rounds: int
-    messages: int
-    accepted: int
-    rejected: int
-    cost_gbp: float
-    bound_gbp: float
-    gap: float
-    lumpiness: float
-    """Workloads per cell: the fewer, the larger the unavoidable gap."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class TickResult:
-    """What one tick decided."""
+    """What one tick decided: rows to store, and what to tell each organisation."""
 
-    negotiations: tuple[AgentNegotiationRow, ...] = ()
+    messages: tuple[AgentNegotiationRow, ...] = ()
     schedules: tuple[WorkloadScheduleRow, ...] = ()
-    tellings: Mapping[str, tuple[records.StatusUpdate, ...]] = field(default_factory=dict)
+    tellings: Tellings = field(default_factory=dict)
     conversation: ConversationReport | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the workloads of a run stand."""
+
+    registered: int
+    awarded: int
+    waiting: int
+    missed: int
+    carbon: CarbonTotals
+
+
 class Manager:
-    """One run's manager."""
+    """One run's manager.
 
-    def __init__(self, sites: Sequence[Site], options: ManagerOptions) -> None:
-        self.ledger = Ledger()
-        self.bookings = Bookings()
-        self.digest = RunDigest()
-        self._sites = tuple(sites)
-        self._site_region = np.array([site.region_id for site in sites], np.int64)
+    Args:
+        sites: All sites of all organisations, in a fixed order.
+        options: How to decide.
+        state: Of a run that goes on; None begins one.
+    """
+
+    def __init__(
+        self, sites: Sequence[Site], options: ManagerOptions, state: RunState | None = None
+    ) -> None:
+        self.state = RunState(tuple(sites)) if state is None else state
         self._options = options
-        self._offers: dict[str, WindowOffer] = {}
-        self._refused_windows: set[str] = set()
-        self._accounts: dict[int, records.Accounts] = {}
-        self._warm: Warm | None = None
-        self._value: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None = None
-        self._value_origin = 0
-        self._last: int | None = None
-        self._count = 0
-
-    # -- one tick --------------------------------------------------------------------------------
 
     def tick(
         self,
@@ -115,112 +70,138 @@ class Manager:
         view: GridView,
         registrations: Sequence[Registration],
         updates: Sequence[WindowUpdate],
+        *,
+        digest: RunDigest,
         hall: Hall,
         desk: BookingDesk,
     ) -> TickResult:
         """Take in what happened, negotiate if there is cause, and say what follows."""
-        number = half_hour_number(now)
-        figures = self._figures(view)
-        changed = {contract.key: contract for contract in self.ledger.advance(number)}
-        fresh = self._register(registrations, view, figures)
-        changed.update({contract.key: contract for contract in fresh})
-        why = self._cause(number, view, fresh=bool(fresh), updates=updates)
+        state, number = self.state, half_hour_number(now)
+        state.see(view)
+        changed = {contract.key: contract for contract in state.ledger.advance(number)}
+        fresh = self._register(registrations, view, digest)
+        changed.update((contract.key, contract) for contract in fresh)
+        self._withdraw(updates, digest)
+        why = self._cause(number, view, fresh=bool(fresh), withdrawn=bool(updates))
         if why is None:
             return TickResult(tellings=self._tell(changed.values()))
-        conversation = _Conversation(self, now, view, figures, why)
-        result = conversation.hold(hall, desk)
-        changed.update(conversation.changed)
-        self._remember(number, view)
-        return TickResult(
-            negotiations=tuple(conversation.log.rows),
-            schedules=tuple(conversation.schedules),
-            tellings=self._tell(changed.values()),
-            conversation=result,
+        held = hold(
+            state, now, view, why, options=self._options, digest=digest, hall=hall, desk=desk
         )
+        changed.update((contract.key, contract) for contract in held.changed)
+        state.last = number
+        state.value = self._value(view)
+        state.value_origin = view.origin
+        return TickResult(
+            messages=held.messages,
+            schedules=held.schedules,
+            tellings=self._tell(changed.values()),
+            conversation=held.report,
+        )
+
+    def rescore(self, later: Figures) -> TickResult:
+        """Value every award and baseline again on what was published later."""
+        state = self.state
+        rows: list[WorkloadScheduleRow] = []
+        for contract in state.ledger:
+            accounts = state.accounts[contract.key]
+            accounts.baseline_rescored_gco2 = account_baseline(contract, later).gco2
+            again = [
+                account_segment(
+                    item.segment,
+                    contract.power_w,
+                    state.sites[item.segment.site].region_id,
+                    later,
+                ).gco2
+                for item in accounts.booked
+            ]
+            accounts.rescored_gco2 = tuple(again)
+            rows += records.schedule_rows(contract, state, version=2, rescored_gco2=again)
+        return TickResult(schedules=tuple(rows), tellings=self._tell(state.ledger))
+
+    def standing(self) -> Standing:
+        """Add up where the run stands; carbon on the forecasts in force when decided."""
+        contracts = self.state.ledger.contracts
+        placed = {State.AWARDED, State.STARTED, State.COMPLETED}
+        return Standing(
+            registered=len(contracts),
+            awarded=sum(contract.state in placed for contract in contracts),
+            waiting=sum(contract.state is State.WAITING for contract in contracts),
+            missed=sum(contract.state is State.MISSED for contract in contracts),
+            carbon=self._carbon(),
+        )
+
+    def _carbon(self) -> CarbonTotals:
+        totals = [0.0, 0.0, 0.0, 0.0]
+        for contract in self.state.ledger:
+            accounts = self.state.accounts[contract.key]
+            baseline = accounts.baseline.gco2 or 0.0
+            baseline_later = accounts.baseline_rescored_gco2 or 0.0
+            booked, booked_later = baseline, baseline_later
+            if accounts.booked:
+                booked = sum(item.account.gco2 or 0.0 for item in accounts.booked)
+                booked_later = sum(figure or 0.0 for figure in accounts.rescored_gco2)
+            for index, figure in enumerate((baseline, booked, baseline_later, booked_later)):
+                totals[index] += figure / 1000.0
+        return CarbonTotals(*totals)
+
+    # -- pieces ----------------------------------------------------------------------------------
 
     def _register(
-        self, registrations: Sequence[Registration], view: GridView, figures: Figures
+        self, registrations: Sequence[Registration], view: GridView, digest: RunDigest
     ) -> list[Contract]:
-        value = view.value(self._options.carbon_value_gbp_per_kg)
+        value = self._value(view)
         known = value[np.isfinite(value)]
         dearest = float(known.max()) if known.size else 0.0
+        figures = self.state.figures(view)
         fresh: list[Contract] = []
         for registration in sorted(registrations, key=lambda item: item.organisation):
-            fresh += self.ledger.register(registration, dearest_gbp_per_kwh=dearest)
+            fresh += self.state.ledger.register(registration, dearest_gbp_per_kwh=dearest)
         for contract in fresh:
-            self._accounts[contract.key] = records.Accounts(account_baseline(contract, figures))
-            self.digest.add("register", contract.organisation, contract.name, contract.power_w)
+            self.state.accounts[contract.key] = Accounts(account_baseline(contract, figures))
+            digest.add("register", contract.organisation, contract.name, contract.refusal_nano)
         return fresh
 
-    def _figures(self, view: GridView) -> Figures:
-        for offer in view.windows:
-            self._offers[offer.window_id] = offer
-        figures = view.figures()
-        known = {key: offer for key, offer in self._offers.items() if offer.unusable() is None}
-        return Figures(
-            origin=figures.origin,
-            intensity=figures.intensity,
-            price=figures.price,
-            window_intensity={
-                key: float(offer.intensity_gco2_per_kwh or 0.0) for key, offer in known.items()
-            },
-            window_price={key: float(offer.price_per_kwh or 0.0) for key, offer in known.items()},
-        )
+    def _withdraw(self, updates: Sequence[WindowUpdate], digest: RunDigest) -> None:
+        """Close windows whose provider changed its mind; their work will be placed again."""
+        for update in updates:
+            name = window_id(*update.key)
+            self.state.bookings.forget(name, update.organisation)
+            self.state.closed_windows.add(name)
+            digest.add("update", name, update.organisation, str(update.reason))
 
-    def _cause(
-        self, number: int, view: GridView, *, fresh: bool, updates: Sequence[WindowUpdate]
-    ) -> str | None:
-        lost = self._apply_updates(updates)
-        if not self.ledger.participants(number, self._options.horizon):
+    def _cause(self, number: int, view: GridView, *, fresh: bool, withdrawn: bool) -> str | None:
+        state, options = self.state, self._options
+        if not state.ledger.participants(number, options.horizon):
             return None
         if fresh:
             return "workloads arrived"
-        if lost:
+        if withdrawn:
             return "a window changed"
-        if self._last is not None and number - self._last >= self._options.renegotiate_every:
-            return f"{self._options.renegotiate_every // 2} hours passed"
-        if self._shift(view) > self._options.forecast_shift:
+        if state.last is not None and number - state.last >= options.renegotiate_every:
+            return f"{options.renegotiate_every // 2} hours passed"
+        if self._shift(view) > options.forecast_shift:
             return "the forecast moved"
         return None
 
-    def _apply_updates(self, updates: Sequence[WindowUpdate]) -> bool:
-        for update in updates:
-            window_id = self._window_id(update.key)
-            self.bookings.forget(window_id, update.organisation)
-            if update.lost:
-                self._refused_windows.add(window_id)
-        return bool(updates)
-
-    def _window_id(self, key: tuple[str, str, datetime]) -> str:
-        return records.window_id(*key)
-
     def _shift(self, view: GridView) -> float:
         """Mean change of the grid's value since the last conversation, as a part of its mean."""
-        if self._value is None:
+        if self.state.value is None:
             return 0.0
-        value = view.value(self._options.carbon_value_gbp_per_kg)
-        moved = view.origin - self._value_origin
-        before = self._value[:, moved:]
-        both = before.shape[1]
-        now = value[:, :both]
+        before = self.state.value[:, view.origin - self.state.value_origin :]
+        now = self._value(view)[:, : before.shape[1]]
         known = np.isfinite(before) & np.isfinite(now)
         if not known.any():
             return 0.0
         mean = float(np.abs(before[known]).mean())
         return float(np.abs(now[known] - before[known]).mean()) / max(mean, 1e-9)
 
-    def _remember(self, number: int, view: GridView) -> None:
-        self._last = number
-        self._value = view.value(self._options.carbon_value_gbp_per_kg)
-        self._value_origin = view.origin
+    def _value(self, view: GridView) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        return view.value(self._options.carbon_value_gbp_per_kg)
 
-    def _tell(
-        self, contracts: Sequence[Contract] | object
-    ) -> dict[str, tuple[records.StatusUpdate, ...]]:
+    def _tell(self, contracts: Iterable[Contract]) -> Tellings:
         told: dict[str, list[records.StatusUpdate]] = {}
-        for contract in contracts:  # type: ignore[attr-defined]
-            update = records.status_update(contract, self._accounts[contract.key])
+        for contract in contracts:
+            update = records.status_update(contract, self.state.accounts[contract.key])
             told.setdefault(contract.organisation, []).append(update)
         return {organisation: tuple(updates) for organisation, updates in told.items()}
-
-    # -- the end of a run --------------------------------------------------------------------------

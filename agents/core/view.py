@@ -9,14 +9,23 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.core.accounting import Figures
-from agents.core.audit import window_id
 from agents.core.market.problem import Market, Window, build_market
 from agents.core.market.units import Floats, Ints
 from schema.periods import half_hour_number
+from storage.grid_prices import QualityCode
+from storage.grid_state import GridState
 
-SYNTHETIC = 3
-"""Quality code of a synthetic figure, as the grid state has it."""
+SYNTHETIC = int(QualityCode.SYNTHETIC)
+
+
+def window_id(bpp_id: str, item_id: str, starts_at: datetime) -> str:
+    """Name a window within a run: its natural key as the log writes it."""
+    return f"{bpp_id}|{item_id}|{starts_at.strftime('%Y-%m-%dT%H:%MZ')}"
+
+
+def site_name(organisation: str, asset: str) -> str:
+    """Name a site within a run."""
+    return f"{organisation}/{asset}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class Site:
     @property
     def name(self) -> str:
         """Name within a run."""
-        return f"{self.organisation}/{self.asset}"
+        return site_name(self.organisation, self.asset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +121,6 @@ class GridView:
         """Half hours known about."""
         return int(self.price.shape[0])
 
-    def figures(self) -> Figures:
-        """Give what accounting needs."""
-        usable = [window for window in self.windows if window.unusable() is None]
-        return Figures(
-            origin=self.origin,
-            intensity=self.intensity,
-            price=self.price,
-            window_intensity={
-                window.window_id: float(window.intensity_gco2_per_kwh or 0.0) for window in usable
-            },
-            window_price={
-                window.window_id: float(window.price_per_kwh or 0.0) for window in usable
-            },
-        )
-
     def on_synthetic(self, periods: int) -> bool:
         """Say whether a figure of the first periods is made up."""
         return bool(
@@ -138,6 +132,33 @@ class GridView:
         """[14, periods] value of grid energy in GBP/kWh, carbon included; NaN where unknown."""
         per_gram = carbon_value_gbp_per_kg / 1000.0
         return np.asarray(self.price[None, :] / 1000.0 + per_gram * self.intensity)
+
+
+def view_of(grid: GridState) -> GridView:
+    """Take from a grid state what the manager needs."""
+    return GridView(
+        origin=half_hour_number(grid.origin),
+        intensity=grid.intensity_gco2_per_kwh,
+        intensity_quality=grid.intensity_quality,
+        price=grid.price_gbp_per_mwh,
+        price_quality=grid.price_quality,
+        windows=tuple(
+            WindowOffer(
+                bpp_id=window.bpp_id,
+                item_id=window.item_id,
+                starts_at=window.starts_at,
+                ends_at=window.ends_at,
+                region_id=window.region_id,
+                capacity_kw=window.capacity_kw,
+                intensity_gco2_per_kwh=window.intensity_gco2_per_kwh,
+                price_per_kwh=window.price_per_kwh,
+                currency=window.currency,
+                state=window.state,
+            )
+            for window in grid.windows
+        ),
+        version=grid.version,
+    )
 
 
 def capacity_kw(sites: Sequence[Site], origin: int, periods: int) -> Floats:

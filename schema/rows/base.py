@@ -7,10 +7,11 @@ function will take it. The id and version exist before the first attempt to stor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
+from operator import attrgetter
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import orjson
@@ -109,6 +110,18 @@ class Row(BaseModel):
     STAMPED: ClassVar[bool] = False
     #: Columns of the start and end of what the row stands for; the end is later than the start.
     INTERVAL: ClassVar[tuple[str, str] | None] = None
+    #: Reads the key; made once a model, because every row is asked for its key several times.
+    KEY_OF: ClassVar[Callable[[Any], tuple[KeyPart, ...]]] = staticmethod(lambda _row: ())
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        names: tuple[str, ...] = getattr(cls, "KEY", ())
+        if len(names) == 1:
+            one = attrgetter(names[0])
+            cls.KEY_OF = staticmethod(lambda row: (one(row),))
+        elif names:
+            cls.KEY_OF = staticmethod(attrgetter(*names))
 
     @model_validator(mode="after")
     def _ends_after_start(self) -> Self:
@@ -129,7 +142,7 @@ class Row(BaseModel):
 
     def key(self) -> tuple[KeyPart, ...]:
         """Give the natural key, without the run."""
-        return tuple(getattr(self, name) for name in self.KEY)
+        return type(self).KEY_OF(self)
 
     def row_id(self, run_id: str) -> str:
         """Give the row's id in a run."""

@@ -51,9 +51,16 @@ def message(number: int, performative: str, **columns: Any) -> dict[str, Any]:
 def award(
     number: int, name: str, power_w: int, start: str, end: str, paid: float
 ) -> dict[str, Any]:
-    content = {"segments": [segment(start, end)], "power_w": power_w, "paid_gbp": paid}
+    # Carbon is valued at 0.264 GBP/kg: 500 g are 0.132 GBP of what is paid.
     return message(
-        number, "accept-proposal", workload_name=name, workload_agent="north", content=content
+        number,
+        "accept-proposal",
+        workload_name=name,
+        workload_agent="north",
+        content={"segments": [segment(start, end)], "power_w": power_w, "paid_gbp": paid},
+        carbon_gco2=500.0,
+        energy_cost_gbp=0.05,
+        congestion_gbp=paid - 0.05 - 0.132,
     )
 
 
@@ -98,8 +105,12 @@ def good_run() -> Rows:
             "origin": "2026-01-01T00:00:00Z",
             "sites": [{"site": "north/hall", "region_id": 13}],
             "areas": [13],
+            "windows": [],
+            "largest_w": 6000,
+            "carbon_value_gbp_per_kg": 0.264,
             "mu_q": [[0, MU_Q, 0, 0]],
             "supply_q": [[GRID_Q] * 4],
+            "grid_q": [[GRID_Q] * 4],
             "capacity_w": [[10_000] * 4],
         },
         bound_gbp=1.05,
@@ -191,6 +202,10 @@ def false_payment(rows: Rows) -> None:
     rows["negotiations"][4]["content"]["paid_gbp"] = 0.10
 
 
+def dearer_energy(rows: Rows) -> None:
+    rows["negotiations"][4]["energy_cost_gbp"] = 9.0
+
+
 def silent_refusal(rows: Rows) -> None:
     rows["negotiations"].append(
         message(6, "reject-proposal", workload_name="c", workload_agent="north", content={})
@@ -213,6 +228,7 @@ def silent_refusal(rows: Rows) -> None:
         pytest.param(negative_price, 5, {"message-3"}, id="negative-congestion-price"),
         pytest.param(price_on_an_empty_cell, 5, {"message-3"}, id="price-where-nothing-runs"),
         pytest.param(false_payment, 6, {"message-5"}, id="payment-not-at-posted-prices"),
+        pytest.param(dearer_energy, 6, {"message-5"}, id="energy-cost-above-refusal"),
         pytest.param(silent_refusal, 6, {"message-6"}, id="refusal-without-a-reason"),
     ],
 )

@@ -1,0 +1,464 @@
+"""One conversation: the market held over the movable work, windows booked, words logged.
+
+The order of words is the order of deeds: calls and answers, then orders for windows, and only
+then the awards that rest on them. Work that uses a window is accepted after its on_confirm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import numpy as np
+
+from agents.core import records
+from agents.core.accounting import Figures
+from agents.core.awards import Awarder
+from agents.core.book import Participants
+from agents.core.booking import BookingDesk
+from agents.core.digest import RunDigest, table_hash
+from agents.core.ledger import Contract, Segment, State
+from agents.core.log import ConversationLog, gbp
+from agents.core.market.contractors import Contractors
+from agents.core.market.discovery import Round
+from agents.core.market.negotiate import Options, Quality, negotiate
+from agents.core.market.outcome import Outcome
+from agents.core.market.plans import Places
+from agents.core.market.problem import GRID, Market
+from agents.core.market.units import Ints
+from agents.core.run_state import Posted, RunState
+from agents.core.view import GridView, market_of, window_id
+from schema.messages import Performative
+from schema.orders import OrderOutcome, OrderResult
+from schema.periods import format_instant, half_hour_number, half_hour_start
+from schema.rows import AgentNegotiationRow, WorkloadScheduleRow
+
+REPLY_WITHIN = timedelta(seconds=30)
+"""Informational in a replay, where the clock stands still during a conversation."""
+
+
+class Hall(Protocol):
+    """Where contractors gather for a conversation."""
+
+    def open(
+        self,
+        conversation_id: str,
+        *,
+        origin: int,
+        periods: int,
+        site_region: Ints,
+        who: dict[str, Participants],
+    ) -> Contractors:
+        """Begin a conversation with some of each organisation's workloads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerOptions:
+    """How the manager decides; periods are half hours."""
+
+    seed: int
+    carbon_value_gbp_per_kg: float = 0.264
+    horizon: int = 96
+    """Intensity is published 48 hours ahead, so no conversation looks further."""
+    renegotiate_every: int = 12
+    forecast_shift: float = 0.10
+    """Mean change of the grid's value, as a part of its mean, that calls for a conversation."""
+    quality: Quality = Quality.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationReport:
+    """One conversation in figures; ``per_cell`` workloads a cell say how lumpy it was."""
+
+    conversation_id: str
+    why: str
+    workloads: int
+    rounds: int
+    messages: int
+    accepted: int
+    rejected: int
+    cost_gbp: float
+    bound_gbp: float
+    gap: float
+    per_cell: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a conversation leaves behind."""
+
+    report: ConversationReport
+    messages: tuple[AgentNegotiationRow, ...]
+    schedules: tuple[WorkloadScheduleRow, ...]
+    changed: tuple[Contract, ...]
+
+
+def hold(
+    state: RunState,
+    now: datetime,
+    view: GridView,
+    why: str,
+    *,
+    options: ManagerOptions,
+    digest: RunDigest,
+    hall: Hall,
+    desk: BookingDesk,
+) -> Held:
+    """Hold a conversation and change the state by what was agreed."""
+    talk = _Talk(state, now, view, why, options, digest)
+    talk.negotiate(hall)
+    talk.book(desk)
+    return talk.close()
+
+
+class _Talk:
+    """One conversation while it goes on."""
+
+    def __init__(
+        self,
+        state: RunState,
+        now: datetime,
+        view: GridView,
+        why: str,
+        options: ManagerOptions,
+        digest: RunDigest,
+    ) -> None:
+        self._state, self._now, self._view, self._why = state, now, view, why
+        self._options, self._digest = options, digest
+        self._origin = half_hour_number(now)
+        self._figures: Figures = state.figures(view)
+        self._id = f"{state.conversations:04d}"
+        state.conversations += 1
+        self._people = state.ledger.participants(self._origin, options.horizon)
+        end = max(contract.deadline for contract in self._people)
+        self._periods = min(end - self._origin, options.horizon)
+        self._keys = {contract.key for contract in self._people}
+        self._log = ConversationLog(
+            self._id,
+            sent_at=now,
+            reply_by=now + REPLY_WITHIN,
+            on_synthetic=view.on_synthetic(self._periods),
+        )
+        self._outcome: Outcome
+        self._contractors: Contractors
+        self._gross_w: Ints
+
+    # -- the market ------------------------------------------------------------------------------
+
+    def negotiate(self, hall: Hall) -> None:
+        market = self._market()
+        self._contractors = hall.open(
+            self._id,
+            origin=self._origin,
+            periods=self._periods,
+            site_region=self._state.site_region,
+            who=self._participants(),
+        )
+        posted = self._state.posted
+        self._outcome = negotiate(
+            market,
+            self._contractors,
+            Options(
+                seed=self._options.seed * 1_000_003 + self._state.conversations,
+                quality=self._options.quality,
+            ),
+            warm=None if posted is None else posted.at(self._origin, self._periods),
+            in_force=self._in_force(market),
+        )
+        self._log_rounds()
+
+    def _market(self) -> Market:
+        state = self._state
+        open_windows = tuple(
+            offer for offer in self._view.windows if offer.window_id not in state.closed_windows
+        )
+        market, self._gross_w = market_of(
+            replace(self._view, windows=open_windows),
+            state.sites,
+            self._periods,
+            committed_w=state.ledger.committed_w(
+                self._origin, self._periods, len(state.sites), self._keys
+            ),
+            window_use_w=state.ledger.window_use_w(self._origin, self._periods, self._keys),
+            carbon_value_gbp_per_kg=self._options.carbon_value_gbp_per_kg,
+        )
+        return market
+
+    def _participants(self) -> dict[str, Participants]:
+        who: dict[str, Participants] = {}
+        for organisation in sorted({contract.organisation for contract in self._people}):
+            mine = [item for item in self._people if item.organisation == organisation]
+            who[organisation] = Participants(
+                key=np.array([item.key for item in mine], np.uint64),
+                refusal_nano=np.array([item.refusal_nano for item in mine], np.int64),
+                accepted=np.array([item.state is State.AWARDED for item in mine], np.bool_),
+            )
+        return who
+
+    def _in_force(self, market: Market) -> list[Places]:
+        """Give the contracts of participants as the market's places, by organisation."""
+        known = {window.window_id: index for index, window in enumerate(market.windows)}
+        force: list[Places] = []
+        awarded = [item for item in self._people if item.state is State.AWARDED]
+        for organisation in sorted({item.organisation for item in awarded}):
+            mine = sorted(
+                (item for item in awarded if item.organisation == organisation),
+                key=lambda item: item.key,
+            )
+            cells = [
+                (
+                    half_hour - self._origin,
+                    GRID if segment.window_id is None else known.get(segment.window_id, GRID),
+                )
+                for item in mine
+                for segment in item.segments
+                for half_hour in range(segment.first, segment.end)
+            ]
+            table = np.array(cells, np.int64).reshape(-1, 2)
+            duration = np.array([item.duration for item in mine], np.int64)
+            force.append(
+                Places(
+                    organisation=organisation,
+                    key=np.array([item.key for item in mine], np.uint64),
+                    power_w=np.array([item.power_w for item in mine], np.int64),
+                    duration=duration,
+                    site=np.array([item.segments[0].site for item in mine], np.int64),
+                    ptr=np.concatenate((np.zeros(1, np.int64), np.cumsum(duration))),
+                    period=table[:, 0].copy(),
+                    window=table[:, 1].copy(),
+                )
+            )
+        return force
+
+    # -- windows ---------------------------------------------------------------------------------
+
+    def book(self, desk: BookingDesk) -> None:
+        """Order the windows used, until every one that is used stands booked.
+
+        A refused or changed window is closed for this run: its half hours draw from the grid
+        where they stand, and only the work it touched negotiates again.
+        """
+        while True:
+            orders = self._state.bookings.orders(
+                self._planned(),
+                self._state.offers,
+                conversation_id=self._id,
+                decided_at=self._now,
+            )
+            if not orders:
+                return
+            lost: set[str] = set()
+            for result in desk.book(orders):
+                name = window_id(*result.order.key)
+                self._state.bookings.take(name, result)
+                self._log_order(name, result)
+                if result.outcome is not OrderOutcome.BOOKED:
+                    lost.add(name)
+            if lost:
+                self._state.closed_windows |= lost
+                self._negotiate_again(lost)
+
+    def _planned(self) -> list[Contract]:
+        """All contracts as the outcome would have them."""
+        placed = self._awarder().placed()
+        return [
+            replace(contract, segments=placed[contract.key]) if contract.key in placed else contract
+            for contract in self._state.ledger
+        ]
+
+    def _negotiate_again(self, lost: set[str]) -> None:
+        raise NotImplementedError
+
+    # -- words and contracts -----------------------------------------------------------------------
+
+    def _awarder(self) -> Awarder:
+        return Awarder(
+            self._outcome,
+            origin=self._origin,
+            state=self._state,
+            figures=self._figures,
+            carbon_value_gbp_per_kg=self._options.carbon_value_gbp_per_kg,
+        )
+
+    def _log_rounds(self) -> None:
+        best: int | None = None
+        awarder = self._awarder()
+        for current in self._outcome.rounds:
+            if not current.sampled:
+                best = current.bound_nano if best is None else max(best, current.bound_nano)
+            mu, supply = table_hash(current.prices.mu_q), table_hash(current.prices.supply_q)
+            self._log.call(
+                current.number,
+                {
+                    "why": self._why,
+                    "price_table": mu,
+                    "supply_table": supply,
+                    "sampled": current.sampled,
+                },
+                bound_gbp=None if best is None else gbp(best),
+            )
+            self._log_answers(current)
+            if current.number == 1:
+                self._log_wishes(awarder)
+            self._digest.add("cfp", self._id, current.number, current.bound_nano, mu, supply)
+
+    def _log_answers(self, current: Round) -> None:
+        for organisation in sorted(current.loads_by_organisation):
+            loads = current.loads_by_organisation[organisation]
+            self._log.answer(
+                current.number,
+                organisation,
+                {
+                    "energy_kwh": int(loads.sum()) / 2000.0,
+                    "peak_kw": int(loads.sum(axis=0).max(initial=0)) / 1000.0,
+                    "refusing": current.refusing,
+                },
+            )
+
+    def _log_wishes(self, awarder: Awarder) -> None:
+        for contract in self._people:
+            if contract.state is State.WAITING:
+                wish = awarder.first_wish(contract)
+                if wish is not None:
+                    self._log.about(1, Performative.PROPOSE, contract, wish)
+
+    def _log_order(self, name: str, result: OrderResult) -> None:
+        booked = result.outcome is OrderOutcome.BOOKED
+        self._log.window(
+            len(self._outcome.rounds),
+            Performative.INFORM if booked else Performative.FAILURE,
+            result.order.bpp_id,
+            {
+                "what": f"window {name} is {result.outcome} for {result.order.organisation}",
+                "reason": result.reason,
+                "order_id": result.order_id,
+                "energy_kwh": result.order.energy_kwh,
+            },
+        )
+        load_w = [round(kw * 1000) for kw in result.order.load_kw]
+        self._digest.add(
+            "order", self._id, name, result.order.organisation, result.outcome.value, load_w
+        )
+
+    def close(self) -> Held:
+        """Log the settled tables, award and refuse, and change the ledger."""
+        outcome, awarder = self._outcome, self._awarder()
+        number = outcome.rounds[-1].number + 1
+        self._log_settled(number)
+        placed = awarder.placed()
+        accepted = rejected = 0
+        changed: list[Contract] = []
+        schedules: list[WorkloadScheduleRow] = []
+        for contract in self._people:
+            segments = placed[contract.key]
+            if not segments:
+                rejected += 1
+                reason = awarder.reason(contract)
+                if reason != contract.refusal_reason:
+                    contract.refusal_reason = reason
+                    self._log.about(
+                        number, Performative.REJECT_PROPOSAL, contract, {"reason": reason}
+                    )
+                    changed.append(contract)
+                self._digest.add("refuse", self._id, contract.organisation, contract.name)
+                continue
+            accepted += 1
+            self._digest.add(
+                "award", self._id, contract.organisation, contract.name, _spell(segments)
+            )
+            if segments == contract.segments:
+                continue
+            schedules += self._award(contract, segments, awarder, number)
+            changed.append(contract)
+        self._state.posted = Posted(self._origin, outcome.mu_q, outcome.supply_q)
+        return Held(
+            report=self._report(accepted, rejected),
+            messages=tuple(self._log.rows),
+            schedules=tuple(schedules),
+            changed=tuple(changed),
+        )
+
+    def _award(
+        self, contract: Contract, segments: tuple[Segment, ...], awarder: Awarder, number: int
+    ) -> list[WorkloadScheduleRow]:
+        contract.revision += 1
+        offer = awarder.offer(contract, segments)
+        booked = awarder.accept(contract, offer, self._log, number)
+        contract.state = State.AWARDED
+        contract.segments = segments
+        contract.refusal_reason = None
+        accounts = self._state.accounts[contract.key]
+        accounts.conversation_id = self._id
+        accounts.booked = booked
+        return records.schedule_rows(contract, self._state, version=1)
+
+    def _log_settled(self, number: int) -> None:
+        outcome, market = self._outcome, self._outcome.market
+        areas = [int(region) for region in np.unique(market.region_id)]
+        content: dict[str, Any] = {
+            "why": self._why,
+            "workloads": outcome.workloads,
+            "refused": outcome.refused,
+            "per_cell": round(outcome.per_cell, 4),
+            "gap_without_refused": outcome.gap_placed,
+            "largest_w": max(contract.power_w for contract in self._people),
+            "origin": format_instant(half_hour_start(self._origin)),
+            "sites": [
+                {"site": site.name, "region_id": site.region_id} for site in self._state.sites
+            ],
+            "areas": areas,
+            "windows": [
+                {
+                    "window": window.window_id,
+                    "value_q": int(market.window_q[index]),
+                    "capacity_w": int(market.window_w[index]),
+                }
+                for index, window in enumerate(market.windows)
+            ],
+            "carbon_value_gbp_per_kg": self._options.carbon_value_gbp_per_kg,
+            "units": "prices 2^-32 GBP/kWh, power W",
+            "grid_q": market.grid_q.tolist(),
+            "supply_q": outcome.supply_q.tolist(),
+            "mu_q": outcome.mu_q.tolist(),
+            "capacity_w": self._gross_w.tolist(),
+            "free_w": market.capacity_w.tolist(),
+        }
+        self._log.call(
+            number,
+            content,
+            bound_gbp=gbp(outcome.bound_nano),
+            cost_gbp=gbp(outcome.cost_nano),
+            gap=outcome.gap,
+        )
+        self._digest.add(
+            "settled",
+            self._id,
+            outcome.bound_nano,
+            outcome.cost_nano,
+            *(
+                table_hash(table)
+                for table in (market.grid_q, outcome.supply_q, outcome.mu_q, market.capacity_w)
+            ),
+        )
+
+    def _report(self, accepted: int, rejected: int) -> ConversationReport:
+        outcome = self._outcome
+        return ConversationReport(
+            conversation_id=self._id,
+            why=self._why,
+            workloads=outcome.workloads,
+            rounds=len(outcome.rounds),
+            messages=len(self._log.rows),
+            accepted=accepted,
+            rejected=rejected,
+            cost_gbp=outcome.cost_gbp,
+            bound_gbp=outcome.bound_gbp,
+            gap=outcome.gap,
+            per_cell=outcome.per_cell,
+        )
+
+
+def _spell(segments: tuple[Segment, ...]) -> list[list[int | str | None]]:
+    return [[item.site, item.first, item.periods, item.window_id] for item in segments]

@@ -1,0 +1,88 @@
+"""All compute agents in this process: the same rules with calls in place of actors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from agents.compute import ComputeAgent, Conversation
+from agents.core.book import Participants, Registration
+from agents.core.market.contractors import Contractors
+from agents.core.market.questions import Question, Step
+from agents.core.market.replies import Token
+from agents.core.market.units import Ints
+from agents.core.records import StatusUpdate
+from agents.core.view import Site
+from schema.rows import Record
+
+R = TypeVar("R")
+
+
+class _Puts(Protocol):
+    def put_sync(self, records: Sequence[Record]) -> object: ...
+
+
+class LocalContractors:
+    """Shards of one conversation as plain objects, in token order."""
+
+    def __init__(self, shards: Sequence[ComputeAgent], conversation_id: str) -> None:
+        self._shards = tuple(shards)
+        self._id = conversation_id
+
+    def ask(self, question: Question[R]) -> list[R]:
+        """Put a question to every shard."""
+        return [shard.ask(self._id, question) for shard in self._shards]
+
+    def relay(self, step: Step, token: Token) -> Token:
+        """Send the token round."""
+        for shard in self._shards:
+            token = shard.relay(self._id, step, token)
+        return token
+
+
+class LocalOrganisations:
+    """All compute agents of a run; each is one or more shards, in order of groups.
+
+    Args:
+        shards: By organisation.
+        storage: Takes the agents' rows.
+    """
+
+    def __init__(self, shards: Mapping[str, Sequence[ComputeAgent]], storage: _Puts) -> None:
+        self._shards = {name: tuple(shards[name]) for name in sorted(shards)}
+        self._storage = storage
+
+    def announce(self) -> tuple[Site, ...]:
+        """See ``Organisations``."""
+        sites: list[Site] = []
+        for shards in self._shards.values():
+            self._storage.put_sync(shards[0].asset_records())
+            sites += shards[0].sites
+        return tuple(sites)
+
+    def register(self, tick: int) -> list[Registration]:
+        """See ``Organisations``."""
+        return [shards[0].register(tick) for shards in self._shards.values()]
+
+    def tell(self, tellings: Mapping[str, Sequence[StatusUpdate]]) -> None:
+        """See ``Organisations``."""
+        for name, updates in tellings.items():
+            self._storage.put_sync(self._shards[name][0].workload_records(updates))
+
+    def open(
+        self,
+        conversation_id: str,
+        *,
+        origin: int,
+        periods: int,
+        site_region: Ints,
+        who: dict[str, Participants],
+    ) -> Contractors:
+        """See ``Hall``."""
+        taking_part: list[ComputeAgent] = []
+        for name in sorted(who):
+            conversation = Conversation(conversation_id, origin, periods, site_region, who[name])
+            for shard in self._shards[name]:
+                shard.open(conversation)
+                taking_part.append(shard)
+        return LocalContractors(taking_part, conversation_id)

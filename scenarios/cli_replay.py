@@ -1,0 +1,132 @@
+"""``replay``: a scenario through Ray actors into Supabase."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+
+from agents.ray_env import prepare
+from scenarios.loader import find, load
+from scenarios.outcome import ReplayOutcome, print_summary
+from scenarios.progress import Progress
+from schema.errors import InputError
+from storage.embedded.attach import attach_or_start
+from storage.embedded.endpoint import SupabaseEndpoint
+from storage.home import prepare_home, resolve_home
+from storage.migrations import migrate
+from storage.present import write_json
+from storage.settings_loader import load_settings
+
+MAX_SPEED = "max"
+SHARDS = (1, 2, 4, 8)
+
+
+def replay(
+    name: Annotated[str, typer.Argument(help="A bundled scenario, or the path of a folder.")],
+    *,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's own.")] = None,
+    speed: Annotated[
+        str, typer.Option(help="'max', or a multiple of real time like 60x.")
+    ] = MAX_SPEED,
+    shards: Annotated[int, typer.Option(help="Processes of each organisation: 1, 2, 4 or 8.")] = 1,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster, host:port.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Replay a scenario: real actors, real negotiation, every message in Supabase."""
+    pace_s = _pace(speed)
+    if shards not in SHARDS:
+        raise InputError(f"--shards {shards}: 1, 2, 4 or 8 are allowed", value=shards)
+    path = str(find(name))
+    scenario = load(path, seed)
+    settings = load_settings()
+    home = prepare_home(settings.home or resolve_home())
+    # Before anything imports ray: it reads its environment when it is imported.
+    temp_parent = prepare(home, single_machine=address is None)
+    console = Console(stderr=True)
+    progress = Progress(console, quiet=as_json)
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(
+            attach_or_start(settings, migrate=migrate, progress=progress.say)
+        )
+        outcome = _on_ray(
+            stack,
+            scenario_path=path,
+            seed=scenario.seed,
+            endpoint=endpoint,
+            home=home,
+            temp_parent=temp_parent,
+            address=address,
+            shards=shards,
+            pace_s=scenario.tick.total_seconds() / pace_s if pace_s else 0.0,
+            progress=progress,
+        )
+    if as_json:
+        write_json(outcome.to_json())
+    else:
+        print_summary(outcome, Console(file=sys.stdout))
+
+
+def _on_ray(
+    stack: ExitStack,
+    *,
+    scenario_path: str,
+    seed: int,
+    endpoint: SupabaseEndpoint,
+    home: Path,
+    temp_parent: Path,
+    address: str | None,
+    shards: int,
+    pace_s: float,
+    progress: Progress,
+) -> ReplayOutcome:
+    # Imported here: these import ray, whose environment stands only now.
+    from agents.core.conversation import ManagerOptions
+    from agents.supervisor import Cluster
+    from scenarios.replay import Replay
+    from scenarios.stage_ray import RayStage
+
+    settings = load_settings()
+    scenario = load(scenario_path, seed)
+    run_id = str(uuid4())
+    progress.say(f"starting Ray and {9 + 3 * (shards - 1)} actors")
+    stage = RayStage(
+        scenario,
+        scenario_path,
+        run_id,
+        ManagerOptions(
+            seed=seed, carbon_value_gbp_per_kg=settings.carbon_value_gbp_per_tonne / 1000.0
+        ),
+        cluster=Cluster(address=address, temp_parent=temp_parent, dashboard=settings.ray_dashboard),
+        state_file=endpoint.state_file,
+        spool=home / "spool",
+        settings=settings,
+        shards=shards,
+    )
+    stack.callback(stage.close)
+    run = Replay(
+        scenario,
+        run_id,
+        stage,
+        progress,
+        pace_s=pace_s,
+        supabase={"mode": endpoint.mode, "url": endpoint.url},
+    )
+    with progress:
+        return run.run()
+
+
+def _pace(speed: str) -> float:
+    """Give the multiple of real time; 0 for as fast as it goes."""
+    if speed == MAX_SPEED:
+        return 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)x", speed)
+    if match is None or float(match[1]) == 0.0:
+        raise InputError(f"--speed {speed!r}: 'max' or a multiple such as 60x is allowed")
+    return float(match[1])

@@ -1,0 +1,290 @@
+"""Every actor of a run on Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+
+from agents.compute import ComputeShell
+from agents.core.conversation import ManagerOptions
+from agents.core.market.contractors import shard_groups
+from agents.orchestrator import OrchestratorShell, TickReport
+from agents.remote import gather
+from agents.supervisor import SPOOL, ActorSpec, Cluster, Heartbeat
+from fetchers.actor import FetcherActor, TransportSpec
+from fetchers.report import PollReport
+from scenarios.cast import (
+    STORAGE,
+    agent_rows,
+    base_url,
+    cast,
+    fetcher_name,
+    organisation_source,
+    shard_names,
+)
+from scenarios.outcome import ShardFigures
+from scenarios.scenario import Scenario
+from schema.errors import AgentUnavailable
+from schema.messages import MANAGER
+from schema.orders import WindowUpdate
+from schema.periods import format_instant
+from schema.readings import Source as DataSource
+from schema.rows import ALL_TABLES, Row, ScenarioRunRow
+from schema.rows.system import AgentKind
+from schema.settings import Settings
+from storage.actor import RayStorage, StorageActor
+from storage.client import StorageClient
+from storage.ports import equal
+
+T = TypeVar("T")
+
+#: A fetcher that died is back after about two seconds; its poll is then asked again.
+POLL_TRIES = 6
+RESTART_PAUSE_S = 1.0
+POLL_TIMEOUT_S = 120.0
+DECIDE_TIMEOUT_S = 1800.0
+
+
+class RayStage:
+    """A stage of Ray actors.
+
+    Args:
+        scenario: Loaded with its seed.
+        path: Of its folder, or its name: what actors load by themselves.
+        run_id: The run.
+        options: Of the manager.
+        cluster: Not started yet.
+        state_file: Describes the Supabase, keys included; readable by this user alone.
+        spool: Folder of the spool.
+        settings: Names the sources' addresses.
+        shards: Actors of each organisation.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        path: str,
+        run_id: str,
+        options: ManagerOptions,
+        *,
+        cluster: Cluster,
+        state_file: Path,
+        spool: Path,
+        settings: Settings,
+        shards: int = 1,
+    ) -> None:
+        self._settings = settings
+        self._scenario, self._path, self._run_id = scenario, path, run_id
+        self._options, self._shard_count = options, shards
+        self._cluster = cluster
+        self._state_file, self._spool = state_file, spool
+        self._cast = cast(scenario.organisations, shards)
+        self._beats: dict[str, Heartbeat] = {}
+        self._client: StorageClient
+        self._loop = asyncio.new_event_loop()
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def open(self, run: ScenarioRunRow) -> None:
+        """See ``Stage``; storage first, so that everybody else finds it."""
+        self._cluster.start()
+        self._launch([self._storage_spec(), *self._fetcher_specs(), *self._compute_specs()])
+        namespace = self._cluster.namespace
+        self._client = StorageClient(
+            RayStorage(lambda: ray.get_actor(STORAGE, namespace=namespace))
+        )
+        self.put_run(run)
+        self.store(self._agents(self._scenario.start))
+        self._launch([self._orchestrator_spec()])
+        self.store(self._agents(self._scenario.start))
+
+    def _launch(self, specs: Sequence[ActorSpec]) -> None:
+        self._beats.update({beat.name: beat for beat in self._cluster.launch(specs)})
+
+    def _storage_spec(self) -> ActorSpec:
+        return ActorSpec(
+            STORAGE,
+            AgentKind.STORAGE,
+            StorageActor,
+            {
+                "folder": str(self._spool),
+                "store_args": {"path": str(self._state_file)},
+                "refresh_interval_s": None,
+            },
+            resources=SPOOL,
+        )
+
+    def _fetcher_specs(self) -> list[ActorSpec]:
+        return [
+            ActorSpec(
+                fetcher_name(source),
+                AgentKind.FETCHER,
+                FetcherActor,
+                {
+                    "source": source.value,
+                    "base_url": base_url(self._settings, source),
+                    "run_id": self._run_id,
+                    "storage_name": STORAGE,
+                    "namespace": self._cluster.namespace,
+                    "seed": self._scenario.seed,
+                    "interval_s": self._scenario.tick.total_seconds(),
+                    "replay_from": format_instant(self._scenario.start),
+                    "transport": TransportSpec(
+                        "scenarios.transport:replay_transport",
+                        {"scenario": self._path, "seed": self._scenario.seed},
+                    ),
+                },
+            )
+            for source in DataSource
+        ]
+
+    def _compute_specs(self) -> list[ActorSpec]:
+        specs = []
+        for organisation in self._scenario.organisations:
+            names = shard_names(organisation, self._shard_count)
+            for name, groups in zip(names, shard_groups(self._shard_count), strict=True):
+                specs.append(
+                    ActorSpec(
+                        name,
+                        self._cast[name],
+                        ComputeShell,
+                        {
+                            "organisation": organisation,
+                            "source": organisation_source(
+                                self._path, self._scenario.seed, organisation
+                            ),
+                            "groups": groups,
+                            "run_id": self._run_id,
+                            "storage": STORAGE,
+                            "namespace": self._cluster.namespace,
+                        },
+                    )
+                )
+        return specs
+
+    def _orchestrator_spec(self) -> ActorSpec:
+        return ActorSpec(
+            MANAGER,
+            AgentKind.ORCHESTRATOR,
+            OrchestratorShell,
+            {
+                "run_id": self._run_id,
+                "options": self._options,
+                "namespace": self._cluster.namespace,
+                "storage": STORAGE,
+                "shards": {
+                    organisation: shard_names(organisation, self._shard_count)
+                    for organisation in self._scenario.organisations
+                },
+                "desk": fetcher_name(DataSource.BECKN),
+            },
+        )
+
+    # -- ticks -------------------------------------------------------------------------------------
+
+    def poll(self, now: datetime) -> Mapping[str, PollReport]:
+        """See ``Stage``; a poll repeated after a crash gives the same rows."""
+        names = {source.value: fetcher_name(source) for source in DataSource}
+
+        def ask() -> Mapping[str, PollReport]:
+            answers = gather(
+                [(name, self._cluster.handle(name).poll.remote(now)) for name in names.values()],
+                timeout_s=POLL_TIMEOUT_S,
+            )
+            return dict(zip(names, answers, strict=True))
+
+        return _patiently(ask)
+
+    def decide(self, tick: int, now: datetime, updates: Sequence[WindowUpdate]) -> TickReport:
+        """See ``Stage``."""
+        return self._orchestrator("tick", tick, now, list(updates))
+
+    def rescore(self, start: datetime, now: datetime) -> TickReport:
+        """See ``Stage``."""
+        return self._orchestrator("close", start, now)
+
+    def _orchestrator(self, method: str, *arguments: object) -> TickReport:
+        handle = self._cluster.handle(MANAGER)
+        (report,) = gather(
+            [(MANAGER, getattr(handle, method).remote(*arguments))], timeout_s=DECIDE_TIMEOUT_S
+        )
+        assert isinstance(report, TickReport)
+        return report
+
+    # -- rows of the driver ------------------------------------------------------------------------
+
+    def set_clock(self, now: datetime) -> None:
+        """See ``Stage``."""
+        self._wait(self._client.set_clock_at(self._run_id, now))
+
+    def store(self, rows: Sequence[Row]) -> None:
+        """See ``Stage``."""
+        self._client.put_sync([row.to_record(self._run_id) for row in rows])
+
+    def put_run(self, run: ScenarioRunRow) -> None:
+        """See ``Stage``."""
+        self._wait(self._client.put_run(self._run_id, run))
+
+    def backlog(self) -> int:
+        """See ``Stage``."""
+        status: Any = self._wait(self._client.status())
+        return int(status["depth"])
+
+    def drain(self, timeout_s: float) -> Mapping[str, int]:
+        """See ``Stage``."""
+        self._wait(self._client.barrier(timeout_s))
+        self._wait(self._client.refresh_views())
+
+        async def counts() -> list[int]:
+            mine = [equal("run_id", self._run_id)]
+            return await asyncio.gather(
+                *(self._client.count(table, mine) for table in ALL_TABLES[1:])
+            )
+
+        return dict(zip(ALL_TABLES[1:], self._wait(counts()), strict=True))
+
+    def heartbeat(self, now: datetime) -> None:
+        """See ``Stage``; an actor that is being restarted keeps its last heartbeat."""
+        try:
+            beats = self._cluster.heartbeats()
+        except AgentUnavailable:
+            return
+        self._beats = {beat.name: beat for beat in beats}
+        self.store(self._agents(now))
+
+    def _agents(self, now: datetime) -> list[Any]:
+        nodes = {name: beat.node for name, beat in self._beats.items()}
+        kinds = {name: kind for name, kind in self._cast.items() if name in nodes}
+        return agent_rows(kinds, now, nodes=nodes)
+
+    def shards(self) -> tuple[ShardFigures, ...]:
+        """See ``Stage``."""
+        figures: list[ShardFigures] = []
+        for organisation in self._scenario.organisations:
+            for name in shard_names(organisation, self._shard_count):
+                (held,) = gather([(name, self._cluster.handle(name).held.remote())])
+                figures.append(ShardFigures(name, self._beats[name].pid, held))
+        return tuple(figures)
+
+    def close(self) -> None:
+        """See ``Stage``."""
+        self._cluster.stop()
+        self._loop.close()
+
+    def _wait(self, question: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(question)
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    for _ in range(POLL_TRIES - 1):
+        try:
+            return ask()
+        except AgentUnavailable:
+            time.sleep(RESTART_PAUSE_S)
+    return ask()
