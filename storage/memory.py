@@ -117,7 +117,7 @@ class MemoryStore:
         if known is not None and (not spec.versioned or _version(row) <= _version(known)):
             return False
         keys[key] = row_id
-        staged[table][row_id] = row
+        staged[table][row_id] = row if known is None else _kept(table, known, row)
         return True
 
     def _check_parents(
@@ -206,6 +206,20 @@ def _check_bounds(table: str, row: JsonObject) -> None:
         raise _error(code, f"{table} {row.get('id')}: {where}: {first['msg']}") from exc
     if table == RUN_TABLE and row["id"] != row[RUN_COLUMN]:
         raise _error("23514", f"{table}: id {row['id']} is not its run_id")
+
+
+def _kept(table: str, before: JsonObject, after: JsonObject) -> JsonObject:
+    """Keep what a new version does not change: an owner's facts and a cancellation."""
+    if table != "compute_workloads":
+        return after
+    merged = dict(after)
+    for name in ("owner", "submitted_at"):
+        merged[name] = before.get(name) if before.get(name) is not None else after.get(name)
+    if after.get("delay_cost_gbp_per_kwh_h") is None:
+        merged["delay_cost_gbp_per_kwh_h"] = before.get("delay_cost_gbp_per_kwh_h")
+    if before.get("status") == "cancelled":
+        merged["status"] = "cancelled"
+    return merged
 
 
 def _error(code: str, message: str, detail: str | None = None) -> GridpactError:
