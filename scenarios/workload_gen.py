@@ -302,7 +302,8 @@ def _room(
     spare = Stream(seed, "workloads/spare")
     tight = spare.integers(0, _TIGHT_SPARE, count)
     medium = spare.integers(_TIGHT_SPARE + 1, _MEDIUM_SPARE, count)
-    extra = np.where(kind < how.tight, tight, medium)
+    # Who comes late finds others already running: a tight one could only miss.
+    extra = np.where((kind < how.tight) & (first == 0), tight, medium)
     before = (spare.words(count) * (extra + 1)) >> 32
     loose = kind >= 1 - how.loose
     release = np.where(loose, first, np.maximum(start - before, first))

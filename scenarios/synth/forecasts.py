@@ -25,6 +25,8 @@ LARGEST_INTENSITY = 700
 _FINAL_ERROR = 0.094
 """Error of the last national forecast, as a part of the level: 14.3 / 152."""
 _TYPICAL = 150.0
+_HELD_GCO2 = 6
+"""A figure 48 h ahead is told anew when it moves by more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,23 @@ def synthesise_vintages(
         lead = first + np.arange(length) - axis.index(issued[v])
         grows: Floats = np.where(lead > 0, 0.08 + 0.92 * np.minimum(lead / reach, 1.0), 0.0)
         to_come = to_come + error_gco2 * grows * size * (0.8 * common[v] + 0.6 * own[v])
+    _hold_small_changes(values, first, [axis.index(at) for at in issued])
     return Vintages(issued, first, values)
+
+
+def _hold_small_changes(values: Ints, first: int, issued: list[int]) -> None:
+    """Leave a figure as it was told unless the revision moves it by more than a few g, in place.
+
+    The more distant the half hour, the larger a move has to be. The last revision before a half
+    hour is always told.
+    """
+    at = first + np.arange(values.shape[-1])
+    for v in range(1, len(issued)):
+        lead = np.maximum(at - issued[v], 0)
+        least = 1 + lead * _HELD_GCO2 // (TABLE_AFTER // HALF_HOUR)
+        following = issued[v + 1] if v + 1 < len(issued) else issued[v] + 1
+        kept = (np.abs(values[v] - values[v - 1]) < least) & (at > following)
+        values[v] = np.where(kept, values[v - 1], values[v])
 
 
 def national_forecast_of(actual: Ints, seed: int) -> Ints:

@@ -11,7 +11,7 @@ from scenarios.wire.elexon_rows import Row, second, settlement
 from schema.periods import LONDON, local_midnight
 
 _DAY = timedelta(days=1)
-_ISSUED_EVERY = timedelta(hours=6)
+_ISSUED_EVERY = timedelta(hours=12)
 #: Boundaries of the zonal forecast, and each one's part of demand in 1/1000. The source's list of
 #: codes could not be confirmed; these stand for it.
 _ZONES = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from scenarios.axis import Axis
 from scenarios.publication import Published
@@ -25,12 +26,14 @@ _VOLUMES = (
 )
 
 
+@lru_cache(maxsize=4096)
 def second(at: datetime) -> str:
-    """Write an instant as Elexon does."""
+    """Write a UTC instant as Elexon does."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def settlement(at: datetime) -> Row:
+@lru_cache(maxsize=4096)
+def settlement(at: datetime) -> Mapping[str, str | int]:
     """Give the settlement date and period that contain an instant."""
     period = SettlementPeriod.at(at)
     return {
