@@ -13,7 +13,8 @@ from random import Random
 from fetchers.attempts import AttemptLog, outcome_of
 from fetchers.breaker import BreakerState
 from fetchers.bucket import Bucket, Rate
-from fetchers.http import HttpClient, Reply
+from fetchers.http import HttpClient
+from fetchers.reply import Reply
 from fetchers.request import Request
 from fetchers.retry import RetryPolicy, retry_after_s
 from fetchers.sources import Reading

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from fetchers.http import Reply, clean_url
+from fetchers.reply import Reply, clean_url
 from fetchers.request import Request
 from schema.errors import (
     GridpactError,

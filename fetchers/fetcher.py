@@ -20,7 +20,7 @@ import httpx
 from fetchers.accepted import Accepted, Key
 from fetchers.asking import Asker, BreakerOpen, Limits, OutOfTime, Turn
 from fetchers.attempts import AttemptLog, outcome_of, poll_incarnation
-from fetchers.http import HttpClient, Reply
+from fetchers.http import HttpClient
 from fetchers.parsing import ParseContext
 from fetchers.plan import (
     EPOCH,
@@ -33,6 +33,7 @@ from fetchers.plan import (
     next_due,
 )
 from fetchers.quality import is_stale, screen
+from fetchers.reply import Reply
 from fetchers.report import Asked, PollReport
 from fetchers.request import Request
 from fetchers.retry import RetryPolicy
@@ -180,7 +181,7 @@ class Fetcher:
                 self.clock.set(now)
             poll = Gathered(now, self._turn(poll_incarnation(self.source, now)))
             poll.conflicts_before = self.conflicts
-            before = self.plan.export()
+            before = self.plan.checkpoint()
             try:
                 for feed in due_feeds(self.plan.feeds, self._state.feeds, now):
                     await self._ask_feed(feed, poll)
@@ -188,7 +189,7 @@ class Fetcher:
                 return await self._finish(poll)
             except GridpactError:
                 # What the source noted on the way was not stored: the repeated poll notes it anew.
-                self.plan.restore(before)
+                self.plan.rollback(before)
                 raise
 
     def status(self) -> dict[str, object]:
@@ -386,5 +387,7 @@ class Fetcher:
         )
 
     def _save(self) -> None:
+        if self.settings.state_path is None:
+            return
         self._state.extra = self.plan.export()
         self._file.save(self._state)

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from importlib import metadata
@@ -20,6 +19,7 @@ from importlib import metadata
 import httpx
 import numpy as np
 
+from fetchers.reply import Reply, clean_url
 from fetchers.request import Request
 from fetchers.wire import describe_refusal
 from schema.clock import Clock
@@ -36,7 +36,6 @@ LARGEST_ALLOWED = 16 * 1024 * 1024
 DEADLINE_S = 10.0
 MAX_JSON_DEPTH = 64
 MAX_REDIRECTS = 3
-LONGEST_URL = 2000
 
 _THROTTLED = 429
 _RETRYABLE_BELOW_500 = frozenset({408, 425})
@@ -45,16 +44,6 @@ _OK = range(200, 300)
 _REDIRECT = frozenset({301, 302, 303, 307, 308})
 _GZIP_OR_ZLIB = 47
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer with status 2xx and its decoded body; header names are in small letters."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    url: str
 
 
 def user_agent() -> str:
@@ -231,16 +220,6 @@ class HttpClient:
         return kind(
             f"{self._source} {message}", source=self._source, url=clean_url(request), **details
         )
-
-
-def clean_url(request: Request) -> str:
-    """Give the address for a log: cut to length, without user and password."""
-    text = request.full_url
-    scheme, separator, rest = text.partition("://")
-    host, slash, path = rest.partition("/")
-    if "@" in host:
-        text = f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
-    return text[:LONGEST_URL]
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:

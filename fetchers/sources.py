@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from fetchers.bucket import Rate
-from fetchers.http import Reply
 from fetchers.parsing import EndpointParser, ParseContext
 from fetchers.plan import Feed, FeedState
+from fetchers.reply import Reply
 from fetchers.request import Request
 from schema.errors import GridpactError
 from schema.orders import WindowUpdate
@@ -108,6 +108,14 @@ class BasePlan:
     def take_callbacks(self, take: Callable[[Reading, datetime], None], planned: datetime) -> None:
         """Take in what the source sent by itself since the last poll."""
         del take, planned
+
+    def checkpoint(self) -> Any:
+        """Give what ``rollback`` needs to undo what comes after."""
+        return self.export()
+
+    def rollback(self, checkpoint: Any) -> None:
+        """Forget what was noted since a checkpoint: storage did not take its rows."""
+        self.restore(checkpoint)
 
     def export(self) -> dict[str, Any]:
         """Give what the source must remember across a restart, as plain JSON values."""

@@ -8,7 +8,7 @@ whose tick made them, so that a poll which is repeated after a crash sees what i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -160,6 +160,15 @@ class OrderBook:
                     fact.currency,
                 )
                 self.standings[key] = Standing(state, None, epoch, terms)
+
+    def copied(self) -> OrderBook:
+        """Give a copy; what it holds is frozen and shared."""
+        copy = replace(self)
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, dict):
+                setattr(copy, one.name, dict(value))
+        return copy
 
     def export(self) -> dict[str, Any]:
         """Give it as plain JSON values."""

@@ -10,8 +10,8 @@ from fetchers.beckn.window import WindowFacts, read_currency, read_price, read_w
 from fetchers.beckn.wire import Envelope, Node
 from fetchers.beckn.zones import region_of_zone
 from fetchers.parsing import RowSink
+from fetchers.wire import instant
 from schema.orders import WindowTerms
-from schema.periods import parse_instant
 from schema.rows.beckn import (
     ComputeWindowRow,
     GridSnapshotRow,
@@ -163,7 +163,7 @@ def _validity_start(node: Node, sink: RowSink) -> datetime | None:
         return None
     try:
         bare_date = len(text) == len("2025-11-17")
-        return parse_instant(f"{text}T00:00Z" if bare_date else text)
+        return instant(f"{text}T00:00Z" if bare_date else text, "startDate")
     except ValueError as exc:
         sink.reject(f"{validity.path if validity else node.path}.startDate", str(exc))
         return None

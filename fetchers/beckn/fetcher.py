@@ -24,9 +24,10 @@ from fetchers.beckn.orders import Answer, OrderIds, OrderState, Step, apply_answ
 from fetchers.beckn.plan import DISCOVER, BecknPlan
 from fetchers.beckn.wire import Envelope, read_envelope, read_json
 from fetchers.fetcher import Fetcher
-from fetchers.http import DEADLINE_S, Reply
+from fetchers.http import DEADLINE_S
 from fetchers.parsing import ParseContext, RowSink
 from fetchers.plan import EPOCH, FeedState
+from fetchers.reply import Reply
 from fetchers.request import Request
 from fetchers.sources import FeedTurn, Reading
 from schema.clock import VirtualClock
@@ -70,11 +71,11 @@ class BecknFetcher(Fetcher):
                 return known
             if isinstance(self.clock, VirtualClock):
                 self.clock.set(order.decided_at)
-            before = self.plan.export()
+            before = self.plan.checkpoint()
             try:
                 return await self._place(ids)
             except GridpactError:
-                self.plan.restore(before)
+                self.plan.rollback(before)
                 raise
 
     async def _place(self, ids: OrderIds) -> OrderResult:

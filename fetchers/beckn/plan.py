@@ -30,9 +30,9 @@ from fetchers.beckn.messages import received_row, sent_row
 from fetchers.beckn.orders import OrderIds
 from fetchers.beckn.parse import ENDPOINTS
 from fetchers.beckn.wire import Envelope, read_envelopes
-from fetchers.http import Reply
 from fetchers.parsing import ParseContext, RowSink
 from fetchers.plan import EPOCH, Feed
+from fetchers.reply import Reply
 from fetchers.request import Request
 from fetchers.sources import BasePlan, FeedTurn, Reading
 from schema.errors import SourcePayloadInvalid
@@ -191,6 +191,14 @@ class BecknPlan(BasePlan):
         except SourcePayloadInvalid as exc:
             sink.reject("callback", exc.message)
         return Reading(sink.done(), updates=tuple(updates))
+
+    def checkpoint(self) -> OrderBook:
+        """Give a copy of the order book."""
+        return self.book.copied()
+
+    def rollback(self, checkpoint: OrderBook) -> None:
+        """Put a copy back."""
+        self.book = checkpoint
 
     def export(self) -> dict[str, Any]:
         """Give the order book."""

@@ -13,7 +13,8 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from fetchers.beckn.wire import Node
-from schema.periods import parse_instant, require_utc
+from fetchers.wire import instant
+from schema.periods import require_utc
 from schema.readings import Rejected
 from schema.units import mw_to_kw
 
@@ -143,6 +144,14 @@ def read_times(times: Node, anchor: datetime | None) -> tuple[datetime, datetime
     Raises:
         ValueError: Missing, unreadable, zone-less or impossible times.
     """
+    try:
+        return _times(times, anchor)
+    except OverflowError:
+        msg = f"{times.path}: the times lie outside the years that can be reckoned with"
+        raise ValueError(msg) from None
+
+
+def _times(times: Node, anchor: datetime | None) -> tuple[datetime, datetime]:
     start_text, end_text = times.text("start"), times.text("end")
     if start_text is None:
         msg = f"{times.path}.start is missing; a window needs its start"
@@ -182,7 +191,7 @@ def _is_time_of_day(text: str) -> bool:
 
 def _instant(text: str, path: str, anchor: datetime | None) -> datetime:
     if not _is_time_of_day(text):
-        return parse_instant(text)
+        return instant(text, path)
     try:
         clock = time.fromisoformat(text)
     except ValueError:

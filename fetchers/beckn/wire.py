@@ -16,9 +16,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from fetchers.wire import invalid, load_json
+from fetchers.wire import instant, invalid, load_json
 from schema.errors import SourcePayloadInvalid
-from schema.periods import parse_instant
 from schema.readings import Source
 
 DEEPEST = 64
@@ -252,14 +251,14 @@ def _context(root: Node) -> Context:
     action = head.text("action")
     stamp = head.text("timestamp")
     try:
-        instant = parse_instant(stamp) if stamp else None
+        moment = instant(stamp, "timestamp") if stamp else None
     except ValueError:
-        instant = None
+        moment = None
     return Context(
         action=ALIASES.get(action, action) if action else None,
         transaction_id=head.text("transaction_id"),
         message_id=head.text("message_id"),
-        timestamp=instant,
+        timestamp=moment,
         bap_id=head.text("bap_id"),
         bap_uri=head.text("bap_uri"),
         bpp_id=head.text("bpp_id"),

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fetchers.bucket import Rate
-from fetchers.http import Reply
 from fetchers.neso.catalogue import find_resource, parse_package_show, parse_resource_show
 from fetchers.neso.endpoints import (
     DATA_FILES,
@@ -35,6 +34,7 @@ from fetchers.neso.endpoints import (
 from fetchers.neso.parse import ENDPOINTS
 from fetchers.parsing import ParseContext
 from fetchers.plan import MIB, Feed
+from fetchers.reply import Reply
 from fetchers.request import Request
 from fetchers.sources import BasePlan, FeedTurn, Reading
 from schema.errors import GridpactError, NotYetPublished

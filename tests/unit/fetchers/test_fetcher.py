@@ -11,9 +11,9 @@ import orjson
 import pytest
 
 from fetchers.fetcher import Fetcher, FetcherSettings
-from fetchers.http import Reply
 from fetchers.parsing import ParseContext
 from fetchers.plan import Feed
+from fetchers.reply import Reply
 from fetchers.request import Request
 from fetchers.sources import BasePlan, FeedTurn, Reading
 from schema.clock import Clock, VirtualClock

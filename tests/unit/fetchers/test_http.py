@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from fetchers.http import HttpClient, clean_url, json_depth, retry_after_s
+from fetchers.http import HttpClient, json_depth, retry_after_s
+from fetchers.reply import clean_url
 from fetchers.request import Request
 from schema.clock import VirtualClock
 from schema.errors import (

@@ -319,3 +319,50 @@ def test_the_guides_requests_are_told_apart_from_replies(shared_data: Path, name
     body = (shared_data / f"payloads/beckn/{name}.json").read_bytes()
     with pytest.raises(SourcePayloadInvalid, match="request, not a reply"):
         ENDPOINTS[f"on-{name.split('-', maxsplit=1)[0]}"].parse(body, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"start": "9999-12-31T23:00:00Z", "end": "9999-12-31T23:59:59Z"},
+        {"start": "0001-01-01T00:00:00+14:00", "end": "0001-01-01T02:00:00+14:00"},
+        {"start": "2031-02-03T10:00:00Z", "duration": "P99999999999D"},
+        {"start": "2031-02-03T10:00:00Z", "duration": "P999999999D"},
+        {"start": "2031-02-03T10:00:00Z", "end": "2031-02-03T10:00:00Z"},
+        {"start": "2031-02-03T10:00:00Z", "end": "2031-03-03T10:00:00Z"},
+        {"start": "10:00:00", "end": "12:00:00"},
+        {"end": "12:00:00Z"},
+        {"start": "10:00:00Z"},
+    ],
+    ids=[
+        "end-of-time",
+        "start-of-time",
+        "overflow",
+        "far",
+        "empty",
+        "month",
+        "naive",
+        "no",
+        "half",
+    ],
+)
+def test_impossible_times_reject_the_window_and_nothing_else(times: dict[str, str]) -> None:
+    grid = {"gridZone": "UK-EAST-1"}
+    capacity = {"availableCapacity": 1}
+    items = [
+        {
+            "id": name,
+            "itemAttributes": {
+                "gridParameters": grid,
+                "timeWindow": window,
+                "capacityParameters": capacity,
+            },
+        }
+        for name, window in (("bad", times), ("good", {"start": "10:00Z", "end": "12:00Z"}))
+    ]
+    catalog = {"validity": {"startDate": "2031-02-03"}, "items": items}
+    context = {"action": "on_discover", "bpp_id": "b", "timestamp": "0001-01-01T00:00:00+14:00"}
+    body = json.dumps({"context": context, "message": {"catalogs": [catalog]}}).encode()
+    parsed = parse_on_discover(body, CONTEXT)
+    assert set(windows(parsed)) == {"good"}
+    assert [one.where for one in parsed.rejected] == ["message.catalogs[0].items[0]"]
