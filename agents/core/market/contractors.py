@@ -31,7 +31,10 @@ class Contractors(Protocol):
         ...
 
     def relay(self, step: Step, token: Token) -> Token:
-        """Send the token through every shard in order; gives it back after the last."""
+        """Send the token through every shard in order; gives it back after the last.
+
+        Shards without group 0 are passed over where ``step.lead_only``.
+        """
         ...
 
 
@@ -68,5 +71,6 @@ class InProcessContractors:
     def relay(self, step: Step, token: Token) -> Token:
         """Send the token round."""
         for book in self._books:
-            token = step.take(book, token)
+            if 0 in book.groups or not step.lead_only:
+                token = step.take(book, token)
         return token

@@ -75,9 +75,11 @@ def make_instance(
     power, duration = _work(draw, count, trace, periods)
     allowed = _allowed(draw, count)
     site, start, capacity = _plant(draw, power, duration, allowed, periods, utilisation)
-    slack = np.minimum(draw.exponential(20.0, (2, count)) + 1.0, periods)
-    earliest = np.maximum(0, start - slack[0]).astype(np.int64)
-    deadline = np.minimum(periods, start + duration + slack[1]).astype(np.int64)
+    # GAIA lets short jobs wait 6 h and long ones 24 h; here each draws between those and twice.
+    slack = np.where(duration <= 4, 12.0, 48.0) * draw.uniform(1.0, 2.0, count)
+    early = slack * draw.random(count)
+    earliest = np.maximum(0, start - early).astype(np.int64)
+    deadline = np.minimum(periods, start + duration + slack - early).astype(np.int64)
     windows = _windows(draw, power, duration, price, periods, window_share, window_ratio)
     market = build_market(
         [f"site-{region}" for region in range(1, REGIONS + 1)],

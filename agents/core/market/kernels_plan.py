@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from agents.core.market.fleet import Rows
 from agents.core.market.jit import kernel
-from agents.core.market.kernels_settle import Plan
+from agents.core.market.kernels_search import Plan
 from agents.core.market.units import MONEY_EPS, NANO_PER_QW, Bools, Ints
 
 

@@ -31,6 +31,7 @@ from agents.core.market.questions import (
     Describe,
     Explain,
     Keep,
+    Muster,
     NamePlaces,
     Open,
     Propose,
@@ -39,7 +40,16 @@ from agents.core.market.questions import (
     Step,
 )
 from agents.core.market.replies import Description, Regrets, Standing, Token
-from agents.core.market.settlement import LARGE, SMALL, Floor, settle
+from agents.core.market.settlement import (
+    LARGE,
+    LARGE_REPAIR,
+    SMALL,
+    SMALL_REPAIR,
+    Floor,
+    improve,
+    settle,
+)
+from agents.core.market.shard import MUSTER_UP_TO
 from agents.core.market.tables import MAX_CLASSES, class_edges
 from agents.core.market.units import Bools, Ints
 
@@ -55,6 +65,22 @@ class Quality(StrEnum):
     FAST = "fast"
     NORMAL = "normal"
     BEST = "best"
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Coalitions of a small conversation: starts improved, trials a workload, token rounds."""
+
+    starts: int
+    trials_each: int
+    rounds: int
+
+
+EFFORT = {
+    Quality.FAST: Effort(1, 2, 1),
+    Quality.NORMAL: Effort(2, 10, 2),
+    Quality.BEST: Effort(4, 60, 10),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +162,9 @@ def negotiate(
     )
     interim = counted.ask(Propose(found.prices.mu_q, found.prices.supply_q))
     tell("settlement")
+    mustered = count <= MUSTER_UP_TO
+    if mustered:
+        counted.ask(Muster(count))
     outside, forced = _starts(options, count, found, about)
     floor, standing = settle(
         market,
@@ -143,9 +172,21 @@ def negotiate(
         found.prices,
         outside=outside,
         in_force=forced,
-        schedule=SMALL if count <= 20_000 else LARGE,  # noqa: PLR2004 - the prototype's border
+        schedule=SMALL if mustered else LARGE,
+        plan=SMALL_REPAIR if mustered else LARGE_REPAIR,
+        mustered=mustered,
         seed=options.seed,
     )
+    if count <= MULTI_START_UP_TO and count > 1:
+        tell("coalitions")
+        effort = EFFORT[options.quality]
+        standing = improve(
+            floor,
+            counted,
+            _front(standing, effort.starts),
+            trials=effort.trials_each * count,
+            rounds=effort.rounds,
+        )
     winner = _cheapest(standing)
     counted.ask(Keep(winner))
     tell("certificate")
@@ -280,6 +321,15 @@ def _cheapest(standing: Standing) -> int:
     """Give the start that drops the fewest accepted and then costs least; the first of equals."""
     keys = list(zip(standing.dropped.tolist(), standing.cost_nano.tolist(), strict=True))
     return keys.index(min(keys))
+
+
+def _front(standing: Standing, count: int) -> Bools:
+    """[B] the best starts."""
+    keys = list(zip(standing.dropped.tolist(), standing.cost_nano.tolist(), strict=True))
+    ranked = sorted(range(len(keys)), key=lambda start: keys[start])
+    out = np.zeros(len(keys), np.bool_)
+    out[ranked[:count]] = True
+    return out
 
 
 def _clipped(market: Market, supply_q: Ints) -> Ints:

@@ -37,7 +37,12 @@ class Question(Protocol, Generic[R]):
 
 
 class Step(Protocol):
-    """Done by one shard after the other."""
+    """Done by one shard after the other, or only by those that own group 0 (``lead_only``)."""
+
+    @property
+    def lead_only(self) -> bool:
+        """Whether shards without group 0 are passed over."""
+        ...
 
     def take(self, book: ShardBook, token: Token) -> Token:
         """Take the token, move own workloads, pass it on."""
@@ -64,6 +69,17 @@ class Open:
     def put(self, book: ShardBook) -> int:
         """Answer on a shard: how many workloads take part."""
         return book.open(self.market, self.class_edges, self.in_force)
+
+
+@dataclass(frozen=True, slots=True)
+class Muster:
+    """Bring small organisations together in their leads; ``everybody`` counts all workloads."""
+
+    everybody: int
+
+    def put(self, book: ShardBook) -> int:
+        """Answer on a shard: how many workloads it stands for."""
+        return book.muster(self.everybody)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,6 +216,7 @@ class Sweep:
     """Move one by one at these terms."""
 
     terms: Terms
+    lead_only: bool = False
 
     def take(self, book: ShardBook, token: Token) -> Token:
         """Move a shard's workloads."""
@@ -215,3 +232,16 @@ class Explain:
     def put(self, book: ShardBook) -> list[Refusal]:
         """Answer on a shard."""
         return book.refusals(self.loads)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Improve:
+    """Try coalitions within each organisation."""
+
+    terms: Terms
+    trials: int
+    lead_only: bool = True
+
+    def take(self, book: ShardBook, token: Token) -> Token:
+        """Release and award again in a shard."""
+        return book.improve(self.terms, self.trials, token)

@@ -66,6 +66,8 @@ class Token:
     """[B, V] free watts of each slot."""
     moved: Ints
     """[B] moves so far in this step."""
+    ramp: Floats | None = None
+    """[B, S, T] in a repair: the ramp as it has grown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,18 +90,26 @@ class Terms:
     salts: tuple[int, ...]
     visit: int = VISIT_ALL
     filtered: bool = False
+    coalition: int = 12
+    """Most workloads of a coalition."""
+    tolerance: float = 0.0
+    """What a coalition may lose, 1e-9 GBP times a random share."""
+    passes: int = 1
+    growth: float = 0.0
+    growth_step: Floats | None = None
     protect: bool = False
     """Whoever moves in this sweep is never pushed out by a repair."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crowd:
-    """Workloads that stand in overfull cells of one start, smallest first; places are public."""
+    """Workloads that stand in overfull cells of one start, small first; places are public."""
 
     start: int
     key: Keys
     power_w: Ints
-    duration: Ints
+    size: Ints
+    """Power times duration."""
     accepted: Bools
     forced: Bools
     site: Ints

@@ -19,6 +19,7 @@ from agents.core.market.kernels_settle import VISIT_ALL, VISIT_MISSING, VISIT_OV
 from agents.core.market.questions import (
     Begin,
     Evict,
+    Improve,
     NameCrowds,
     Restore,
     Revert,
@@ -30,7 +31,6 @@ from agents.core.market.units import Bools, Floats, Ints
 
 #: How far congestion prices follow the loads after a sweep.
 FOLLOW = 0.3
-REPAIR_PASSES = 40
 REPAIR_GROWTH = 1.2
 REPAIR_STEP = 0.3
 
@@ -43,6 +43,20 @@ class Schedule:
     ramp: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RepairPlan:
+    """Rounds of the token in a repair, passes of one shard in each, and tries with force."""
+
+    rounds: int
+    passes: int
+    tries: int
+
+
+#: No more forcing once so many starts have a place for everybody.
+ENOUGH_CLEAN = 2
+
+SMALL_REPAIR = RepairPlan(rounds=25, passes=20, tries=4)
+LARGE_REPAIR = RepairPlan(rounds=40, passes=1, tries=6)
 SMALL = Schedule(kappa=(1.0,) * 8, ramp=(0.0, 0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4))
 LARGE = Schedule(kappa=(1.0,) * 6, ramp=(0.0, 0.0, 0.0, 0.02, 0.05, 0.1))
 
@@ -61,6 +75,7 @@ class Floor:
     """[B] mean positive congestion price, Q units."""
     outside: Bools
     seed: int
+    mustered: bool = False
     steps: int = 0
     moves: list[tuple[str, Ints]] = field(default_factory=list)
 
@@ -78,11 +93,15 @@ class Floor:
         """[B] starts with some cell above capacity."""
         return np.asarray((self.excess > 0).any(axis=(1, 2)))
 
-    def run(self, contractors: Contractors, name: str, terms: Terms) -> Ints:
-        """Send one step round; gives the moves of each start."""
-        token = Token(self.loads, self.room, np.zeros(self.starts, np.int64))
-        token = contractors.relay(Sweep(terms), token)
+    def run(
+        self, contractors: Contractors, name: str, terms: Terms, ramp: Floats | None = None
+    ) -> Ints:
+        """Send one step round; gives the moves of each start. ``ramp`` is changed in place."""
+        token = Token(self.loads, self.room, np.zeros(self.starts, np.int64), ramp)
+        token = contractors.relay(Sweep(terms, self.mustered), token)
         self.loads, self.room = token.loads, token.room
+        if ramp is not None and token.ramp is not None:
+            ramp[:] = token.ramp
         self.steps += 1
         self.moves.append((name, token.moved))
         return token.moved
@@ -100,6 +119,11 @@ class Floor:
         visit: int = VISIT_ALL,
         filtered: bool = False,
         protect: bool = False,
+        passes: int = 1,
+        growth: float = 0.0,
+        growth_step: Floats | None = None,
+        coalition: int = 12,
+        tolerance: float = 0.0,
     ) -> Terms:
         """Put the terms of a step together."""
         table = np.asarray(ramp, dtype=np.float64)
@@ -118,6 +142,11 @@ class Floor:
             visit=visit,
             filtered=filtered,
             protect=protect,
+            passes=passes,
+            growth=growth,
+            growth_step=growth_step,
+            coalition=coalition,
+            tolerance=tolerance,
         )
 
     def take(self, standing: Standing) -> None:
@@ -176,18 +205,25 @@ def sweep_softly(
 
 
 def repair(
-    floor: Floor, contractors: Contractors, active: Bools, *, ramp: float, kappa: float = 1.0
+    floor: Floor, contractors: Contractors, active: Bools, *, ramp: float, plan: RepairPlan
 ) -> None:
     """Empty the overfull cells: their ramp grows pass by pass, that of others stays."""
     table = np.full(floor.loads.shape, ramp) * floor.mean_price[:, None, None]
-    for _ in range(REPAIR_PASSES):
+    step = REPAIR_STEP * floor.mean_price
+    for _ in range(plan.rounds):
         over = floor.overfull() & active
         if not over.any():
             break
-        terms = floor.terms(kappa=kappa, ramp=table, active=over, visit=VISIT_OVERFULL)
-        floor.run(contractors, "repair", terms)
-        grown = REPAIR_GROWTH * table + REPAIR_STEP * floor.mean_price[:, None, None]
-        table = np.where(floor.excess > 0, grown, table)
+        terms = floor.terms(
+            kappa=1.0,
+            ramp=table,
+            active=over,
+            visit=VISIT_OVERFULL,
+            passes=plan.passes,
+            growth=REPAIR_GROWTH,
+            growth_step=step,
+        )
+        floor.run(contractors, "repair", terms, table)
 
 
 def evict(floor: Floor, contractors: Contractors) -> None:
@@ -218,7 +254,7 @@ def chosen_to_leave(excess: Ints, crowds: list[Crowd]) -> list[int]:
         (
             bool(crowd.accepted[at]),
             bool(crowd.forced[at]),
-            int(crowd.power_w[at] * crowd.duration[at]),
+            int(crowd.size[at]),
             int(key),
             crowd,
             at,
@@ -259,14 +295,14 @@ def force_missing(floor: Floor, contractors: Contractors, active: Bools, ramp: f
 
 
 def settle_rest(
-    floor: Floor, contractors: Contractors, active: Bools, ramp: float, tries: int
+    floor: Floor, contractors: Contractors, active: Bools, ramp: float, plan: RepairPlan
 ) -> Standing:
     """Make every start feasible and find a place for everybody if there is one.
 
     The best state of each start on the way is the one that stays.
     """
     best_cost = np.full(floor.starts, np.iinfo(np.int64).max)
-    for turn in range(tries):
+    for turn in range(plan.tries):
         evict(floor, contractors)
         place_missing(floor, contractors, active)
         standing = ask_standing(contractors)
@@ -274,10 +310,11 @@ def settle_rest(
         contractors.ask(Stand(save=better))
         best_cost = np.minimum(best_cost, standing.cost_nano)
         stuck = active & (standing.refused > 0) & ~floor.outside
-        if turn == tries - 1 or not stuck.any():
+        clean = int(((standing.refused == 0) | ~active).sum())
+        if turn == plan.tries - 1 or not stuck.any() or clean >= ENOUGH_CLEAN:
             break
         force_missing(floor, contractors, stuck, ramp)
-        repair(floor, contractors, stuck, ramp=ramp)
+        repair(floor, contractors, stuck, ramp=ramp, plan=plan)
     worse = standing.cost_nano > best_cost
     if worse.any():
         standing = merged(contractors.ask(Revert(worse)))
@@ -341,7 +378,8 @@ def settle(
     in_force: Bools,
     schedule: Schedule,
     seed: int,
-    tries: int = 6,
+    plan: RepairPlan = SMALL_REPAIR,
+    mustered: bool = False,
     thetas: tuple[float, ...] = (0.3, 0.0, 0.0, 0.0),
 ) -> tuple[Floor, Standing]:
     """Settle all starts; gives the manager's state and where each start stands."""
@@ -349,12 +387,55 @@ def settle(
         contractors.ask(Begin(prices.mu_q, prices.supply_q, outside, in_force))
     )
     floor = lay_floor(market, prices, standing, outside, seed)
+    floor.mustered = mustered
     fresh = ~in_force
     if fresh.any():
         sweep_softly(floor, contractors, schedule, fresh)
-        repair(floor, contractors, fresh, ramp=schedule.ramp[-1])
+        repair(floor, contractors, fresh, ramp=schedule.ramp[-1], plan=plan)
     everyone = np.ones(floor.starts, np.bool_)
-    standing = settle_rest(floor, contractors, everyone, schedule.ramp[-1], tries)
+    standing = settle_rest(floor, contractors, everyone, schedule.ramp[-1], plan)
     standing = restore_accepted(floor, contractors, standing)
     standing = finish(floor, contractors, thetas)
     return floor, standing
+
+
+def improve(
+    floor: Floor,
+    contractors: Contractors,
+    active: Bools,
+    *,
+    trials: int,
+    rounds: int,
+    coalition: int = 12,
+    tolerance: float = 0.0,
+) -> Standing:
+    """Try coalitions within organisations; the best state of each start stays.
+
+    Args:
+        floor: The manager's state.
+        contractors: Mustered shards.
+        active: [B] starts to improve.
+        trials: Trials of each start in all.
+        rounds: Rounds of the token they are dealt to.
+        coalition: Most workloads of a coalition.
+        tolerance: What a trial may lose in the first round, 1e-9 GBP; falls to 0.
+    """
+    standing = merged(contractors.ask(Stand(save=np.ones(floor.starts, np.bool_))))
+    best = standing.cost_nano
+    for turn in range(rounds):
+        left = 1.0 - (turn + 1) / rounds
+        terms = floor.terms(
+            hard=True, share=0.0, active=active, coalition=coalition,
+            tolerance=tolerance * left * left,
+        )
+        token = Token(floor.loads, floor.room, np.zeros(floor.starts, np.int64))
+        token = contractors.relay(Improve(terms, trials // rounds), token)
+        floor.loads, floor.room = token.loads, token.room
+        floor.steps += 1
+        floor.moves.append(("improve", token.moved))
+    standing = ask_standing(contractors)
+    worse = standing.cost_nano > best
+    if worse.any():
+        standing = merged(contractors.ask(Revert(worse)))
+        floor.take(standing)
+    return standing

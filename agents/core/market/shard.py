@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agents.core.market.fleet import Fleet, Rows, sort_rows
+from agents.core.market.kernels_improve import improve_start
 from agents.core.market.kernels_plan import (
     add_loads,
     price_rows,
@@ -20,7 +21,8 @@ from agents.core.market.kernels_plan import (
     touching_overfull,
 )
 from agents.core.market.kernels_respond import REFUSED, prefix_sums, respond_rows
-from agents.core.market.kernels_settle import Plan, Prices, sweep_groups
+from agents.core.market.kernels_search import Plan, Prices
+from agents.core.market.kernels_settle import sweep_groups
 from agents.core.market.order import GROUPS, Keys, groups_of, sampled
 from agents.core.market.plans import Places, Proposals
 from agents.core.market.problem import GRID, Market
@@ -42,6 +44,9 @@ FORCED = 1
 RESTORED = 2
 """Protection of accepted work back at its contract's place: nothing moves it."""
 
+MUSTER_UP_TO = 20_000
+"""Largest organisation that settles in one shard."""
+
 #: Most workloads a shard names from its overfull cells, in each start.
 CROWD = 4096
 
@@ -51,7 +56,8 @@ class ShardBook:
 
     Args:
         fleet: The organisation's workloads; those of other groups are left out.
-        groups: Groups this shard owns, rising.
+        groups: Groups this shard owns, rising. The shard that owns group 0 is its organisation's
+            lead.
     """
 
     def __init__(self, fleet: Fleet, groups: Sequence[int] = tuple(range(GROUPS))) -> None:
@@ -59,6 +65,7 @@ class ShardBook:
         self.groups = tuple(groups)
         mine = np.flatnonzero(np.isin(groups_of(fleet.key), self.groups))
         self.fleet = fleet.take(mine)
+        self._whole = fleet if len(fleet) <= MUSTER_UP_TO else None
         self._market: Market | None = None
         self._plan: Plan | None = None
         self._saved: Plan | None = None
@@ -94,18 +101,44 @@ class ShardBook:
         self._capacity = np.array(market.capacity_w)
         self._slot_q = np.array(market.slot_q)
         self._supplies = supply_view(market)
-        self._rows, self._place, self._origin = sort_rows(
-            self.fleet, self.groups, np.array(class_edges), with_supplies=len(self._slot_q) > 0
-        )
+        self._edges = np.array(class_edges)
         self._tables = ClassTables(market, class_edges)
+        self._force = next((p for p in in_force if p.organisation == self.organisation), None)
+        self._everybody = 0
+        self._sort(self.fleet, self.groups)
+        return len(self._rows.key)
+
+    def muster(self, everybody: int) -> int:
+        """Bring a small organisation together in its lead; its other shards step back.
+
+        Privacy ends at the organisation, so its lead may hold all of its workloads. A settlement
+        then needs one call an organisation, however many shards it has.
+
+        Args:
+            everybody: Workloads of all organisations.
+
+        Returns:
+            How many workloads this shard now stands for.
+        """
+        assert self._whole is not None, f"at most {MUSTER_UP_TO} workloads can be brought together"
+        self._everybody = everybody
+        if 0 in self.groups:
+            self._sort(self._whole, tuple(range(GROUPS)))
+            self._place = np.array([0, len(self._rows.key)], dtype=np.int64)
+        else:
+            self._sort(self._whole, ())
+        return len(self._rows.key)
+
+    def _sort(self, fleet: Fleet, groups: Sequence[int]) -> None:
+        self._rows, self._place, self._origin = sort_rows(
+            fleet, groups, self._edges, with_supplies=len(self._slot_q) > 0
+        )
         self._samples: dict[tuple[int, int], _Level] = {}
         self._plan = None
         self._saved = None
         self._chosen = np.zeros(0, np.uint8)
         self._by_key = np.argsort(self._rows.key, kind="stable")
-        self._force = next((p for p in in_force if p.organisation == self.organisation), None)
         self._in_force = _old_positions(self._force, self._rows)
-        return len(self._rows.key)
 
     # -- discovery ---------------------------------------------------------------------------
 
@@ -235,7 +268,7 @@ class ShardBook:
             capacity=capacity,
             mu=_spread(terms.mu_q.astype(np.float64), shape),
             rho=np.ascontiguousarray(terms.rho_scale[:, None, None] * scale[None]),
-            ramp=_spread(terms.ramp, shape),
+            ramp=_spread(terms.ramp if token.ramp is None else token.ramp, shape),
             offer=self._offers(terms, starts),
         )
         before = plan.site.copy() if terms.protect else plan.site
@@ -253,11 +286,44 @@ class ShardBook:
             self._chosen if terms.filtered else np.zeros(0, np.uint8),
             terms.hard,
             terms.visit,
+            terms.passes,
+            terms.growth,
+            np.zeros(starts) if terms.growth_step is None else np.array(terms.growth_step),
             moved,
         )
         if terms.protect:
             plan.protected[(before < 0) & (plan.site >= 0)] = FORCED
-        return Token(np.rint(excess).astype(np.int64) + capacity[None], room, moved)
+        loads = np.rint(excess).astype(np.int64) + capacity[None]
+        return Token(loads, room, moved, None if token.ramp is None else prices.ramp)
+
+    def improve(self, terms: Terms, trials: int, token: Token) -> Token:
+        """Try coalitions; ``trials`` are for all workloads and shared out by their number."""
+        plan, rows = self._need_plan(), self._rows
+        starts = token.loads.shape[0]
+        excess = (token.loads - self._capacity[None]).astype(np.float64)
+        room = np.array(token.room)
+        moved = np.array(token.moved)
+        nothing = np.zeros(excess.shape)
+        prices = Prices(
+            self._grid, self._capacity, nothing, nothing, nothing, self._offers(terms, starts)
+        )
+        mine = -(-trials * len(rows.key) // max(self._everybody, 1))
+        for b in np.flatnonzero(terms.active).tolist():
+            moved[b] += improve_start(
+                rows,
+                plan,
+                b,
+                excess[b],
+                room[b],
+                prices,
+                self._supplies,
+                np.array(terms.mu_q[b % terms.mu_q.shape[0]]),
+                mine,
+                terms.coalition,
+                terms.tolerance,
+                np.uint64(terms.salts[b]),
+            )
+        return Token(np.rint(excess).astype(np.int64) + self._capacity[None], room, moved)
 
     def _offers(self, terms: Terms, starts: int) -> Ints:
         slots = len(self._slot_q)
@@ -272,7 +338,7 @@ class ShardBook:
     # -- who is in the way -------------------------------------------------------------------
 
     def crowds(self, loads: Ints, starts: Bools) -> list[Crowd]:
-        """Name the workloads in overfull cells, unprotected and small (power x time) ones first."""
+        """Name the workloads in overfull cells, unprotected and small ones first."""
         plan, rows = self._need_plan(), self._rows
         out: list[Crowd] = []
         for b in np.flatnonzero(starts).tolist():
@@ -291,7 +357,7 @@ class ShardBook:
                     start=b,
                     key=rows.key[found],
                     power_w=rows.power[found],
-                    duration=rows.duration[found],
+                    size=size[order[:CROWD]],
                     accepted=rows.accepted[found] != 0,
                     forced=plan.protected[b][found] != 0,
                     site=plan.site[b][found],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.core.market.kernels_settle import Supplies
+from agents.core.market.kernels_search import Supplies
 from agents.core.market.problem import Market
 from agents.core.market.units import NEVER, Ints
 
