@@ -86,6 +86,8 @@ def mutated(draw: st.DrawFn) -> bytes:
     document = copy.deepcopy(draw(st.sampled_from(REPLIES)))
     for _ in range(draw(st.integers(1, 4))):
         paths = [path for path in walk(document) if path]
+        if not paths:
+            break
         *parents, last = draw(st.sampled_from(paths))
         holder = document
         for step in parents:
