@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from schema.errors import StorageError
 from schema.rows import TABLES
-from storage.spool import SCHEMA_VERSION, SpoolRow
+from storage.spool_rows import SCHEMA_VERSION, SpoolRow
 
 Upcaster = Callable[[str, bytes], bytes]
 

@@ -13,7 +13,8 @@ from enum import StrEnum
 from uuid import UUID
 
 from storage.links import RUN_TABLE
-from storage.spool import Spool, SpoolRow, State
+from storage.spool import Spool
+from storage.spool_rows import SpoolRow, State
 
 
 class Reason(StrEnum):

@@ -23,11 +23,11 @@ from schema.errors import ConstraintViolated, GridpactError, StorageError, Stora
 from schema.rows import Lane
 from storage.batching import Batch, bodies_by_table
 from storage.dead_letters import Obituary, Reason, bury, dead_among, pending_among
-from storage.gate import Gate
+from storage.gate import PROBE_S, Gate
 from storage.lane import DrainSettings, LaneStatus
 from storage.links import RUN_COLUMN, RUN_TABLE, parent_ids
 from storage.ports import DrainStatus, LaneState, Store
-from storage.spool import CrashPoint, SpoolRow, no_crash
+from storage.spool_rows import CrashPoint, SpoolRow, no_crash
 from storage.verdicts import Verdict, verdict_of
 from storage.writer import SpoolWriter, Vault
 
@@ -63,10 +63,21 @@ class Drain:
     # -- running --------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Send until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._run_ordered(self._lanes[Lane.ORDERED]))
-            group.create_task(self._run_facts(self._lanes[Lane.FACTS]))
+        """Send until cancelled; after a failure of our own, tell, wait and begin anew."""
+        while True:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._run_ordered(self._lanes[Lane.ORDERED]))
+                    group.create_task(self._run_facts(self._lanes[Lane.FACTS]))
+            except* Exception as failures:
+                log.exception("sending on has failed; beginning anew")
+                msg = f"sending on has failed and begins anew soon: {failures.exceptions[0]!r}"
+                # Whoever was to find out whether the store is back has been cancelled.
+                self._outage.succeeded()
+                for lane in self._lanes.values():
+                    lane.fail(StorageError(msg))
+            self._notify()
+            await self._clock.sleep(self._rng.uniform(PROBE_S, 1.5 * PROBE_S))
 
     def look_again(self) -> None:
         """Say that rows which had been passed by are waiting once more."""

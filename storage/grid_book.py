@@ -22,7 +22,7 @@ from storage.grid_facts import (
     changes,
     without_before,
 )
-from storage.spool import NewRow
+from storage.spool_rows import NewRow
 
 #: Facts of older runs are forgotten at the next start; their rows are in Supabase.
 KEPT_RUNS = 8

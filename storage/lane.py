@@ -15,7 +15,7 @@ from storage.batching import Batch, coalesce, sorted_facts
 from storage.dead_letters import park_run, run_is_dead
 from storage.gate import Gate
 from storage.ports import LaneState
-from storage.spool import LANE_NUMBER
+from storage.spool_rows import LANE_NUMBER
 from storage.writer import Vault
 
 log = logging.getLogger(__name__)
@@ -131,6 +131,12 @@ class LaneStatus:
     def shrink(self, rows: int) -> None:
         """Note that a request of so many rows took too long."""
         self._rows = max(1, min(self._rows, rows) // 2)
+
+    def fail(self, error: GridpactError) -> None:
+        """Note a failure of the drain itself; everything on its way begins anew."""
+        self.state, self.error = LaneState.STOPPED, error
+        self.gate.succeeded()
+        self.look_again()
 
     def stop(self, error: GridpactError, passage: int) -> None:
         """Stop until somebody has mended it; rows stay in the spool."""

@@ -19,7 +19,7 @@ from schema.regions import REGIONS
 from schema.rows import ROW_MODELS, TABLES, VIEWS
 from storage.links import PARENTS, RUN_COLUMN, RUN_TABLE
 from storage.ports import Filter, JsonObject, Operator, Order
-from storage.spool import CrashPoint, no_crash
+from storage.spool_rows import CrashPoint, no_crash
 from storage.verdicts import Verdict, judge, store_error
 
 #: What a real database's newest migration is to this one.

@@ -29,8 +29,8 @@ from storage.lane import DrainSettings
 from storage.ports import DrainStatus, Filter, JsonObject, JsonValue, Order, PutAck, Store
 from storage.refresh import Refreshed, is_due, shown_rows
 from storage.runs import clock_of, newest_run, write_clock, write_run
-from storage.spool import CrashPoint, no_crash
 from storage.spool_file import SpoolSettings
+from storage.spool_rows import CrashPoint, no_crash
 from storage.system_clock import SystemClock
 from storage.writer import SpoolWriter, Vault
 

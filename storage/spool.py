@@ -19,75 +19,32 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
-from enum import IntEnum
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import orjson
 
 from schema.errors import ConstraintViolated, RecordConflict, SpoolFull
 from schema.rows import TABLES, Lane, Record
-from schema.rows.base import MAX_ROW_BYTES
 from storage.links import RUN_TABLE
 from storage.ports import PutAck
 from storage.spool_file import PAGE_BYTES, SpoolSettings
+from storage.spool_rows import (
+    LANE_NUMBER,
+    SCHEMA_VERSION,
+    Accepted,
+    CrashPoint,
+    NewRow,
+    SpoolRow,
+    State,
+    no_crash,
+    opened,
+    stretches,
+)
 
-#: Form of the bodies that this program writes; rises when a column is renamed or changes meaning.
-SCHEMA_VERSION = 1
-LANES = (Lane.ORDERED, Lane.FACTS)
-LANE_NUMBER = {lane: number for number, lane in enumerate(LANES)}
 #: Beside its body a row costs about this much: hash, keys, three indexes, page slack.
 _ROW_OVERHEAD = 230
 _TOMBSTONE_BYTES = 150
 _PRUNE_ROWS = 2000
-_ID_BYTES = 16
-
-CrashPoint = Callable[[str], None]
-
-
-def no_crash(name: str) -> None:
-    """Pass a labelled point of the code; tests of kills end the process there instead."""
-    del name
-
-
-class State(IntEnum):
-    """What became of an accepted row."""
-
-    WAITING = 0
-    DELIVERED = 1
-    DEAD = 2
-
-
-class SpoolRow(NamedTuple):
-    """One row to send on; ``id`` is the uuid's 16 bytes."""
-
-    seq: int
-    table: str
-    id: bytes
-    version: int
-    run: int
-    rank: int
-    schema_version: int
-    body: bytes
-    sha256: bytes
-    attempts: int
-
-
-class NewRow(NamedTuple):
-    """A row that was not known before."""
-
-    run: int
-    run_id: str
-    record: Record
-    columns: dict[str, object]
-
-
-class Accepted(NamedTuple):
-    """What one put brought: the receipt, and the rows that are new."""
-
-    ack: PutAck
-    new: tuple[NewRow, ...]
-
 
 _INSERT = """
 insert into records (seq, tbl, id, version, run, lane, rank, schema_version, sha256, at)
@@ -215,7 +172,7 @@ class Spool:
         contents: list[dict[str, object]] = []
         kinds: dict[tuple[str, str], tuple[int, int, int, int]] = {}
         for record in records:
-            row_id, run_id, columns = _opened(record)
+            row_id, run_id, columns = opened(record)
             kind = kinds.get((record.table, run_id))
             if kind is None:
                 spec = TABLES[record.table]
@@ -386,8 +343,7 @@ class Spool:
     def settle(self, rows: Sequence[SpoolRow], now_s: int) -> None:
         """Forget the content of rows that the store has; their ids are known for a while."""
         # Deleting first: at the hard cap this frees the pages that the rest may need.
-        stretches = _stretches(rows)
-        self.db.executemany("delete from bodies where seq between ? and ?", stretches)
+        self.db.executemany("delete from bodies where seq between ? and ?", stretches(rows))
         self._crash_point("mid_delete")
         self.mark(rows, State.DELIVERED, now_s)
         for run in {row.run for row in rows if row.table == RUN_TABLE} - self.delivered_runs:
@@ -406,7 +362,7 @@ class Spool:
         """Say what became of waiting rows."""
         marked = self.db.executemany(
             "update records set state = ?, at = ? where state = 0 and seq between ? and ?",
-            [(state, now_s, first, last) for first, last in _stretches(rows)],
+            [(state, now_s, first, last) for first, last in stretches(rows)],
         ).rowcount
         if marked != len(rows):
             self.reload()
@@ -436,35 +392,3 @@ class Spool:
             (first, last, before),
         )
         self._pruned_to = last
-
-
-def _stretches(rows: Sequence[SpoolRow]) -> list[tuple[int, int]]:
-    """Give the runs of consecutive numbers, as (first, last)."""
-    stretches: list[tuple[int, int]] = []
-    for seq in sorted(row.seq for row in rows):
-        if stretches and stretches[-1][1] == seq - 1:
-            stretches[-1] = (stretches[-1][0], seq)
-        else:
-            stretches.append((seq, seq))
-    return stretches
-
-
-def _opened(record: Record) -> tuple[bytes, str, dict[str, object]]:
-    """Give id, run and columns of a record that is one; refuse all else at the door."""
-    if len(record.body) > MAX_ROW_BYTES:
-        msg = (
-            f"{record.table} {record.id} has {len(record.body)} bytes; a row has at most "
-            f"{MAX_ROW_BYTES}"
-        )
-        raise ConstraintViolated(msg, table=record.table, id=record.id, constraint="row_bytes")
-    try:
-        columns = orjson.loads(record.body)
-        row_id = bytes.fromhex(record.id.replace("-", ""))
-        run_id = columns["run_id"]
-        if columns["id"] == record.id and len(row_id) == _ID_BYTES and isinstance(run_id, str):
-            return row_id, run_id, columns
-        fault = "the body names another id, or the id is no uuid"
-    except (ValueError, KeyError, TypeError) as exc:
-        fault = f"the body is no JSON object with id and run_id ({exc!r})"
-    msg = f"{record.table} {record.id} is no record: {fault}; make records with Row.to_record"
-    raise ConstraintViolated(msg, table=record.table, id=record.id)

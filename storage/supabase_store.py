@@ -26,7 +26,7 @@ from schema.errors import GridpactError
 from schema.rows import ALL_TABLES
 from storage.embedded.endpoint import SupabaseEndpoint
 from storage.ports import Filter, JsonObject, Operator, Order
-from storage.spool import CrashPoint, no_crash
+from storage.spool_rows import CrashPoint, no_crash
 from storage.verdicts import Verdict, judge, store_error
 
 PAGE_ROWS = 1000
@@ -69,7 +69,7 @@ class SupabaseStore:
         transport: In place of the network, for tests.
         socket_timeout_s: Of one read or write.
         call_timeout_s: Of a whole call.
-        crash_point: See ``storage.spool``.
+        crash_point: See ``storage.spool_rows.no_crash``.
     """
 
     def __init__(

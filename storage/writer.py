@@ -24,7 +24,7 @@ from schema.errors import SpoolFull, StorageError
 from schema.rows import Record
 from storage.grid_book import GridBook
 from storage.ports import PutAck
-from storage.spool import CrashPoint, Spool, no_crash
+from storage.spool import Spool
 from storage.spool_file import (
     Ballast,
     Connect,
@@ -34,6 +34,7 @@ from storage.spool_file import (
     open_database,
     prepare_folder,
 )
+from storage.spool_rows import CrashPoint, no_crash
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schema.errors import StorageError
 from storage.batching import Batch, bodies_by_table, coalesce, sorted_facts, upcast
-from storage.spool import SpoolRow
+from storage.spool_rows import SpoolRow
 
 TABLES = ("agents", "compute_workloads", "api_logs")
 

@@ -285,6 +285,25 @@ async def test_an_unforeseen_failure_stops_the_lane_and_is_tried_again(tmp_path:
         await _until(lambda: len(store.tables["scenario_runs"]) == 1)
 
 
+async def test_a_failure_of_our_own_is_told_and_sending_begins_anew(tmp_path: Path) -> None:
+    failures = [RuntimeError("a bug while forgetting rows")]
+
+    def crash_point(name: str) -> None:
+        if name == "mid_delete" and failures:
+            raise failures.pop()
+
+    store = ScriptedStore()
+    service = StorageService(
+        tmp_path, store, clock=SleepLog(), spool=QUIET, crash_point=crash_point
+    ).open()
+    await service.put([run_record(), *(message(n) for n in range(5)), log(1)])
+    await _until(lambda: len(store.tables["api_logs"]) == 1)
+    assert (await service.barrier(10)).depth == 0
+    assert failures == []
+    assert len(store.tables["agent_negotiations"]) == 5
+    service.close()
+
+
 # -- poison -------------------------------------------------------------------------------
 
 
