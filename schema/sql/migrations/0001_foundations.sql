@@ -143,7 +143,8 @@ begin
             ('recorded_at', 'When the row first reached this database (real time).'),
             ('updated_at', 'When the row last changed in this database (real time).'),
             ('retrieved_at', 'When we received it from the source, by the run''s clock.'),
-            ('source', 'Who gave the figure: carbon_intensity, neso, elexon or beckn.'),
+            ('source', 'Who gave the figure: carbon_intensity, neso, elexon or beckn; a slash and '
+                       'the series follow where one source has several.'),
             ('valid_from', 'Start of the time the figure holds for, included.'),
             ('valid_to', 'End of the time the figure holds for, excluded.'),
             ('issued_at', 'When the source issued it; null when it does not say.'),
