@@ -42,21 +42,23 @@ from agents.core.market.questions import (
 from agents.core.market.replies import Description, Regrets, Standing, Token
 from agents.core.market.settlement import (
     LARGE,
+    ALONE_REPAIR,
     LARGE_REPAIR,
     SMALL,
     SMALL_REPAIR,
     Floor,
+    RepairPlan,
     improve,
     settle,
 )
 from agents.core.market.shard import MUSTER_UP_TO
-from agents.core.market.tables import MAX_CLASSES, class_edges
+from agents.core.market.tables import FEW_CLASSES, MAX_CLASSES, class_edges
 from agents.core.market.units import Bools, Ints
 
 R = TypeVar("R")
 
 MULTI_START_UP_TO = 2_000
-CLASSES_UP_TO = 10_000
+CLASSES_UP_TO = 9_999
 
 
 class Quality(StrEnum):
@@ -173,7 +175,7 @@ def negotiate(
         outside=outside,
         in_force=forced,
         schedule=SMALL if mustered else LARGE,
-        plan=SMALL_REPAIR if mustered else LARGE_REPAIR,
+        plan=_repair_plan(about, mustered=mustered),
         mustered=mustered,
         seed=options.seed,
     )
@@ -183,11 +185,11 @@ def negotiate(
         standing = improve(
             floor,
             counted,
-            _front(standing, effort.starts),
+            _front(standing, effort.starts, strict=not found.refusing),
             trials=effort.trials_each * count,
             rounds=effort.rounds,
         )
-    winner = _cheapest(standing)
+    winner = _ranked(standing, strict=not found.refusing)[0]
     counted.ask(Keep(winner))
     tell("certificate")
     return _close(
@@ -284,9 +286,9 @@ def _edges(market: Market, about: list[Description], count: int) -> Ints:
     if count == 0:
         return np.zeros(0, np.int64)
     tight = bool((market.capacity_w < int(powers.max())).any())
-    if count >= CLASSES_UP_TO and not tight:
+    if count > CLASSES_UP_TO and not tight:
         return np.zeros(0, np.int64)
-    return class_edges(powers, MAX_CLASSES)
+    return class_edges(powers, market, MAX_CLASSES if count <= CLASSES_UP_TO else FEW_CLASSES)
 
 
 def _levels(options: Options, count: int, *, warm: bool) -> tuple[Level, ...]:
@@ -294,7 +296,7 @@ def _levels(options: Options, count: int, *, warm: bool) -> tuple[Level, ...]:
     if warm:
         rounds = rounds // 2
     _ = count
-    return (Level(rounds, 0.1 if warm else 0.2),)
+    return (Level(rounds, 0.05 if warm else 0.1),)
 
 
 def _starts(
@@ -317,18 +319,27 @@ def _starts(
     return outside.astype(np.bool_), forced.astype(np.bool_)
 
 
-def _cheapest(standing: Standing) -> int:
-    """Give the start that drops the fewest accepted and then costs least; the first of equals."""
-    keys = list(zip(standing.dropped.tolist(), standing.cost_nano.tolist(), strict=True))
-    return keys.index(min(keys))
+def _repair_plan(about: list[Description], *, mustered: bool) -> RepairPlan:
+    if not mustered:
+        return LARGE_REPAIR
+    alone = len({part.organisation for part in about}) == 1
+    return ALONE_REPAIR if alone else SMALL_REPAIR
 
 
-def _front(standing: Standing, count: int) -> Bools:
+def _ranked(standing: Standing, *, strict: bool) -> list[int]:
+    """Rank the starts: fewest accepted dropped, then cheapest; the first of equals first.
+
+    ``strict``: where prices say that nobody has to be refused, a start that refuses fewer comes
+    before a cheaper one.
+    """
+    refused = standing.refused if strict else np.zeros_like(standing.refused)
+    return [int(start) for start in np.lexsort((standing.cost_nano, refused, standing.dropped))]
+
+
+def _front(standing: Standing, count: int, *, strict: bool) -> Bools:
     """[B] the best starts."""
-    keys = list(zip(standing.dropped.tolist(), standing.cost_nano.tolist(), strict=True))
-    ranked = sorted(range(len(keys)), key=lambda start: keys[start])
-    out = np.zeros(len(keys), np.bool_)
-    out[ranked[:count]] = True
+    out = np.zeros(len(standing.cost_nano), np.bool_)
+    out[_ranked(standing, strict=strict)[:count]] = True
     return out
 
 

@@ -50,12 +50,17 @@ class RepairPlan:
     rounds: int
     passes: int
     tries: int
+    enough: int = 3
+    """Once a quarter of the rounds are over: stop as soon as so many starts are clean."""
 
 
 #: No more forcing once so many starts have a place for everybody.
 ENOUGH_CLEAN = 2
 
-SMALL_REPAIR = RepairPlan(rounds=25, passes=20, tries=4)
+ALONE_REPAIR = RepairPlan(rounds=25, passes=20, tries=4)
+"""One organisation in one shard: many passes before it has to speak."""
+SMALL_REPAIR = RepairPlan(rounds=60, passes=3, tries=4)
+"""Several organisations: too many passes of one drive it away from work it could share with."""
 LARGE_REPAIR = RepairPlan(rounds=40, passes=1, tries=6)
 SMALL = Schedule(kappa=(1.0,) * 8, ramp=(0.0, 0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4))
 LARGE = Schedule(kappa=(1.0,) * 6, ramp=(0.0, 0.0, 0.0, 0.02, 0.05, 0.1))
@@ -210,9 +215,10 @@ def repair(
     """Empty the overfull cells: their ramp grows pass by pass, that of others stays."""
     table = np.full(floor.loads.shape, ramp) * floor.mean_price[:, None, None]
     step = REPAIR_STEP * floor.mean_price
-    for _ in range(plan.rounds):
+    for turn in range(plan.rounds):
         over = floor.overfull() & active
-        if not over.any():
+        clean = int((active & ~over).sum())
+        if not over.any() or (clean >= plan.enough and turn >= plan.rounds // 4):
             break
         terms = floor.terms(
             kappa=1.0,

@@ -14,21 +14,32 @@ from agents.core.market.problem import Market
 from agents.core.market.units import NEVER, Ints
 
 #: Most power classes of one conversation.
-MAX_CLASSES = 8
+MAX_CLASSES = 64
+#: Most power classes where many workloads make tables dear.
+FEW_CLASSES = 8
 
 
-def class_edges(powers: Ints, classes: int = MAX_CLASSES) -> Ints:
-    """Cut powers into quantile classes; gives the lowest power of each class but the first.
+def class_edges(powers: Ints, market: Market, classes: int = MAX_CLASSES) -> Ints:
+    """Cut powers into classes; gives the lowest power of each class but the first.
+
+    Powers between two neighbouring capacities can use the same cells and windows and form one
+    class; if that gives too many classes, neighbours are put together by number of workloads.
 
     Args:
         powers: Powers of all workloads, any order.
-        classes: Most classes wanted; fewer where powers repeat.
+        market: For its capacities.
+        classes: Most classes wanted.
     """
     if len(powers) == 0 or classes <= 1:
         return np.zeros(0, np.int64)
     ordered = np.sort(powers)
-    cuts = ordered[(np.arange(1, classes) * len(ordered)) // classes]
-    return np.unique(cuts[cuts > ordered[0]])
+    limits = np.unique(np.concatenate((market.capacity_w.ravel(), market.window_w)))
+    kind = np.searchsorted(limits, ordered, side="left")
+    starts = np.flatnonzero(np.diff(kind)) + 1
+    if len(starts) >= classes:
+        wanted = (np.arange(1, classes) * len(ordered)) // classes
+        starts = np.unique(starts[np.minimum(np.searchsorted(starts, wanted), len(starts) - 1)])
+    return np.asarray(ordered[starts])
 
 
 def supply_view(market: Market) -> Supplies:
