@@ -84,6 +84,7 @@ def require_utc(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
 
 
+@lru_cache(maxsize=8192)
 def parse_instant(text: str) -> datetime:
     """Read an ISO 8601 instant with a zone (``Z`` or an offset), seconds optional."""
     try:
@@ -94,6 +95,7 @@ def parse_instant(text: str) -> datetime:
     return require_utc(instant)
 
 
+@lru_cache(maxsize=8192)
 def format_instant(instant: datetime) -> str:
     """Write an instant canonically: UTC, ``Z``, whole seconds, or microseconds where it has any."""
     utc = require_utc(instant)

@@ -6,6 +6,7 @@ then the awards that rest on them. Work that uses a window is accepted after its
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -20,12 +21,12 @@ from agents.core.booking import BookingDesk
 from agents.core.digest import RunDigest, table_hash
 from agents.core.ledger import Contract, Segment, State
 from agents.core.log import ConversationLog, gbp
+from agents.core.lost_windows import join, left_over, places_of, to_grid, touched
 from agents.core.market.contractors import Contractors
 from agents.core.market.discovery import Round
-from agents.core.market.negotiate import Options, Quality, negotiate
+from agents.core.market.negotiate import Options, Quality, WarmStart, negotiate
 from agents.core.market.outcome import Outcome
-from agents.core.market.plans import Places
-from agents.core.market.problem import GRID, Market
+from agents.core.market.problem import Market
 from agents.core.market.units import Ints
 from agents.core.run_state import Posted, RunState
 from agents.core.view import GridView, market_of, window_id
@@ -109,7 +110,7 @@ def hold(
     """Hold a conversation and change the state by what was agreed."""
     talk = _Talk(state, now, view, why, options, digest)
     talk.negotiate(hall)
-    talk.book(desk)
+    talk.book(desk, hall)
     return talk.close()
 
 
@@ -141,31 +142,25 @@ class _Talk:
             reply_by=now + REPLY_WITHIN,
             on_synthetic=view.on_synthetic(self._periods),
         )
+        self._market_options = Options(
+            seed=options.seed * 1_000_003 + state.conversations, quality=options.quality
+        )
         self._outcome: Outcome
-        self._contractors: Contractors
         self._gross_w: Ints
 
     # -- the market ------------------------------------------------------------------------------
 
     def negotiate(self, hall: Hall) -> None:
+        """Hold the market over all participants."""
         market = self._market()
-        self._contractors = hall.open(
-            self._id,
-            origin=self._origin,
-            periods=self._periods,
-            site_region=self._state.site_region,
-            who=self._participants(),
-        )
+        in_force = {item.key: item.segments for item in self._people if item.segments}
         posted = self._state.posted
         self._outcome = negotiate(
             market,
-            self._contractors,
-            Options(
-                seed=self._options.seed * 1_000_003 + self._state.conversations,
-                quality=self._options.quality,
-            ),
+            self._gather(hall, self._people, in_force),
+            self._market_options,
             warm=None if posted is None else posted.at(self._origin, self._periods),
-            in_force=self._in_force(market),
+            in_force=places_of(self._people, in_force, market, self._origin),
         )
         self._log_rounds()
 
@@ -186,55 +181,29 @@ class _Talk:
         )
         return market
 
-    def _participants(self) -> dict[str, Participants]:
+    def _gather(
+        self, hall: Hall, people: Sequence[Contract], accepted: Container[int]
+    ) -> Contractors:
+        """Open the conversation with some participants; those accepted are never dropped."""
         who: dict[str, Participants] = {}
-        for organisation in sorted({contract.organisation for contract in self._people}):
-            mine = [item for item in self._people if item.organisation == organisation]
+        for organisation in sorted({contract.organisation for contract in people}):
+            mine = [item for item in people if item.organisation == organisation]
             who[organisation] = Participants(
                 key=np.array([item.key for item in mine], np.uint64),
                 refusal_nano=np.array([item.refusal_nano for item in mine], np.int64),
-                accepted=np.array([item.state is State.AWARDED for item in mine], np.bool_),
+                accepted=np.array([item.key in accepted for item in mine], np.bool_),
             )
-        return who
-
-    def _in_force(self, market: Market) -> list[Places]:
-        """Give the contracts of participants as the market's places, by organisation."""
-        known = {window.window_id: index for index, window in enumerate(market.windows)}
-        force: list[Places] = []
-        awarded = [item for item in self._people if item.state is State.AWARDED]
-        for organisation in sorted({item.organisation for item in awarded}):
-            mine = sorted(
-                (item for item in awarded if item.organisation == organisation),
-                key=lambda item: item.key,
-            )
-            cells = [
-                (
-                    half_hour - self._origin,
-                    GRID if segment.window_id is None else known.get(segment.window_id, GRID),
-                )
-                for item in mine
-                for segment in item.segments
-                for half_hour in range(segment.first, segment.end)
-            ]
-            table = np.array(cells, np.int64).reshape(-1, 2)
-            duration = np.array([item.duration for item in mine], np.int64)
-            force.append(
-                Places(
-                    organisation=organisation,
-                    key=np.array([item.key for item in mine], np.uint64),
-                    power_w=np.array([item.power_w for item in mine], np.int64),
-                    duration=duration,
-                    site=np.array([item.segments[0].site for item in mine], np.int64),
-                    ptr=np.concatenate((np.zeros(1, np.int64), np.cumsum(duration))),
-                    period=table[:, 0].copy(),
-                    window=table[:, 1].copy(),
-                )
-            )
-        return force
+        return hall.open(
+            self._id,
+            origin=self._origin,
+            periods=self._periods,
+            site_region=self._state.site_region,
+            who=who,
+        )
 
     # -- windows ---------------------------------------------------------------------------------
 
-    def book(self, desk: BookingDesk) -> None:
+    def book(self, desk: BookingDesk, hall: Hall) -> None:
         """Order the windows used, until every one that is used stands booked.
 
         A refused or changed window is closed for this run: its half hours draw from the grid
@@ -258,7 +227,7 @@ class _Talk:
                     lost.add(name)
             if lost:
                 self._state.closed_windows |= lost
-                self._negotiate_again(lost)
+                self._negotiate_again(hall, lost)
 
     def _planned(self) -> list[Contract]:
         """All contracts as the outcome would have them."""
@@ -268,14 +237,30 @@ class _Talk:
             for contract in self._state.ledger
         ]
 
-    def _negotiate_again(self, lost: set[str]) -> None:
-        raise NotImplementedError
+    def _negotiate_again(self, hall: Hall, lost: set[str]) -> None:
+        planned = self._awarder().placed()
+        affected = touched(planned, lost)
+        plan = to_grid(planned, lost)
+        market = self._market()
+        people = [contract for contract in self._people if contract.key in affected]
+        rest = left_over(market, self._people, plan, affected, self._origin)
+        again = negotiate(
+            rest,
+            self._gather(hall, people, affected),
+            self._market_options,
+            warm=WarmStart(self._outcome.mu_q, self._outcome.supply_q),
+            in_force=places_of(people, plan, rest, self._origin),
+        )
+        plan.update(self._awarder(again).placed())
+        placed = {key for key, segments in plan.items() if segments}
+        everyone = self._gather(hall, self._people, placed)
+        self._outcome = join(self._outcome, market, self._people, plan, everyone, self._origin)
 
     # -- words and contracts -----------------------------------------------------------------------
 
-    def _awarder(self) -> Awarder:
+    def _awarder(self, outcome: Outcome | None = None) -> Awarder:
         return Awarder(
-            self._outcome,
+            self._outcome if outcome is None else outcome,
             origin=self._origin,
             state=self._state,
             figures=self._figures,

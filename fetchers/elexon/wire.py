@@ -9,7 +9,8 @@ is an hour out all summer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from fetchers.parsing import RowSink
 from fetchers.wire import (
@@ -120,9 +121,14 @@ def _settlement_period(row: Fields) -> SettlementPeriod | None:
     # Read as an instant first: it also keeps out years that cannot be added to.
     day = instant(f"{text(written, 'settlementDate')}T00:00Z", "settlementDate").date()
     try:
-        return SettlementPeriod(day, index)
+        return _period(day, index)
     except ValueError as exc:
         raise Unusable(str(exc)) from None
+
+
+@lru_cache(maxsize=4096)
+def _period(day: date, number: int) -> SettlementPeriod:
+    return SettlementPeriod(day, number)
 
 
 def _mismatch(row: Fields, period: SettlementPeriod) -> str:
