@@ -6,49 +6,32 @@ or settings, 130 interrupted.
 
 from __future__ import annotations
 
-import difflib
+import os
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
-import click
 import typer
-from agents.cli_inspect import app as inspect_app
 from agents.cli_plan import plan
-from fetchers.cli_parse import parse
 from rich.console import Console
 from rich.markup import escape
+
+from agents.cli_inspect import app as inspect_app
+from fetchers.cli_parse import parse
 from scenarios.cli import app as scenarios_app
 from scenarios.cli_replay import replay
-from storage.cli_db import app as db_app
-
 from schema.errors import GridpactError
 from storage.cli_config import app as config_app
+from storage.cli_db import app as db_app
 from storage.cli_supabase import app as supabase_app
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
-
-class NearestName(typer.core.TyperGroup):
-    """A group that answers a wrong command with the nearest right one."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one was probably meant."""
-        names = self.list_commands(ctx)
-        if args and not args[0].startswith("-") and args[0] not in names:
-            near = difflib.get_close_matches(args[0], names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            known = ", ".join(names)
-            raise click.UsageError(f"there is no command {args[0]!r}{hint} Known: {known}", ctx)
-        return super().resolve_command(ctx, args)
-
-
 app = typer.Typer(
     name="gridpact",
-    cls=NearestName,
     help="Agents that negotiate when and where deferrable compute runs on the British grid.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -57,38 +40,53 @@ app = typer.Typer(
 app.command()(replay)
 app.command()(plan)
 app.command()(parse)
-app.add_typer(inspect_app, name="inspect", cls=NearestName)
-app.add_typer(scenarios_app, name="scenarios", cls=NearestName)
-app.add_typer(db_app, name="db", cls=NearestName)
-app.add_typer(supabase_app, name="supabase", cls=NearestName)
-app.add_typer(config_app, name="config", cls=NearestName)
+app.add_typer(inspect_app, name="inspect")
+app.add_typer(scenarios_app, name="scenarios")
+app.add_typer(db_app, name="db")
+app.add_typer(supabase_app, name="supabase")
+app.add_typer(config_app, name="config")
 
 
 def main() -> None:
     """Run a command and leave with its exit code."""
+    # A stop from a service manager is the same wish as Ctrl-C: leave by the stop protocol.
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run a command line and give its exit code."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         code: Any = app(args=arguments, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as exc:
-        console.print(escape(exc.format_message()))
+    except typer.Exit as exc:
+        return exc.exit_code
+    except typer.TyperException as exc:
+        _show(exc)
         return EXIT_USAGE
-    except click.ClickException as exc:
-        exc.show(file=sys.stderr)
-        return EXIT_USAGE
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         console.print("interrupted")
         return EXIT_INTERRUPTED
     except GridpactError as exc:
         console.print(f"[bold red]error:[/] {escape(str(exc))}")
         return exc.exit_code
     except BrokenPipeError:
+        # The reader has gone; nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     return code if isinstance(code, int) else 0
+
+
+def _show(exc: typer.TyperException) -> None:
+    show = getattr(exc, "show", None)
+    if show is not None:
+        show(file=sys.stderr)
+    else:
+        sys.stderr.write(f"Error: {exc.format_message()}\n")
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -43,7 +44,7 @@ def replay(
     pace_s = _pace(speed)
     if shards not in SHARDS:
         raise InputError(f"--shards {shards}: 1, 2, 4 or 8 are allowed", value=shards)
-    path = str(find(name))
+    path = str(find(name).resolve())
     scenario = load(path, seed)
     settings = load_settings()
     home = prepare_home(settings.home or resolve_home())
@@ -95,7 +96,6 @@ def _on_ray(
     settings = load_settings()
     scenario = load(scenario_path, seed)
     run_id = str(uuid4())
-    progress.say(f"starting Ray and {9 + 3 * (shards - 1)} actors")
     stage = RayStage(
         scenario,
         scenario_path,
@@ -105,11 +105,12 @@ def _on_ray(
         ),
         cluster=Cluster(address=address, temp_parent=temp_parent, dashboard=settings.ray_dashboard),
         state_file=endpoint.state_file,
-        spool=home / "spool",
+        spool=_spool(home, endpoint),
         settings=settings,
         shards=shards,
     )
     stack.callback(stage.close)
+    progress.say(f"starting Ray and {stage.actors} actors")
     run = Replay(
         scenario,
         run_id,
@@ -120,6 +121,13 @@ def _on_ray(
     )
     with progress:
         return run.run()
+
+
+def _spool(home: Path, endpoint: SupabaseEndpoint) -> Path:
+    """Give the spool of a database: rows meant for one must never reach another."""
+    if endpoint.mode == "embedded":
+        return home / "spool" / "embedded"
+    return home / "spool" / sha256(endpoint.url.encode()).hexdigest()[:12]
 
 
 def _pace(speed: str) -> float:

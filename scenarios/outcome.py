@@ -52,13 +52,18 @@ class NegotiationFigures:
 
 @dataclass(frozen=True, slots=True)
 class CarbonFigures:
-    """Carbon against running at once at home, in kg; ``rescored`` uses what was published later."""
+    """Carbon against running at once at home, in kg.
+
+    ``rescored`` figures, of the schedule and of the baseline, use what was published later; they
+    are to be held against each other, not against the forecasts.
+    """
 
     baseline_kg: float
     scheduled_kg: float
     avoided_kg: float
     avoided_pct: float
     rescored_kg: float
+    rescored_baseline_kg: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,7 @@ def print_summary(outcome: ReplayOutcome, console: Console) -> None:
     table.add_column()
     table.add_row(
         "Replayed",
-        f"{outcome.scenario}, seed {outcome.seed}: {outcome.ticks} ticks of "
-        f"30 minutes in {outcome.wall_s:.1f} s",
+        f"{outcome.scenario}, seed {outcome.seed}: {outcome.ticks} ticks in {outcome.wall_s:.1f} s",
     )
     sources = ", ".join(
         f"{name} {figures.requests} requests"
@@ -130,7 +134,8 @@ def print_summary(outcome: ReplayOutcome, console: Console) -> None:
         "Carbon",
         f"{carbon.scheduled_kg:,.0f} kg instead of {carbon.baseline_kg:,.0f} kg: "
         f"{carbon.avoided_kg:,.0f} kg avoided ({carbon.avoided_pct:.1f} %); "
-        f"re-scored on what was published later {carbon.rescored_kg:,.0f} kg",
+        f"re-scored on what was published later, {carbon.rescored_kg:,.0f} kg instead of "
+        f"{carbon.rescored_baseline_kg:,.0f} kg",
     )
     written = sum(outcome.rows.values())
     filled = sum(1 for count in outcome.rows.values() if count)
@@ -152,13 +157,14 @@ def print_summary(outcome: ReplayOutcome, console: Console) -> None:
 
 def _next_steps(run_id: str) -> tuple[tuple[str, str], ...]:
     query = (
-        "select region, starts_at, mean_gco2_per_kwh from regional_compute_opportunities "
-        "where hours = 4 order by mean_gco2_per_kwh limit 5"
+        "select short_name, starts_at, intensity_gco2_per_kwh from regional_compute_opportunities "
+        "where run_id = latest_run() and objective = 'carbon' and duration_hours = 4 "
+        "order by intensity_gco2_per_kwh limit 5"
     )
     return (
         ("inspect negotiations", "every conversation of the last run with its bound and gap"),
         ("inspect schedule", "when and where each workload runs"),
         ("inspect audit", "rebuilds the schedule from the message log alone and checks it"),
-        (f'db query "{query}"', "the greenest 4-hour windows of the next 48 hours"),
-        ("supabase studio", f"tables in the browser; filter by run_id {run_id}"),
+        (f'db query "{query}"', "the cleanest 4 hours ahead at the end of the run, by region"),
+        ("supabase studio", f"tables in the browser; filter by run_id = {run_id}"),
     )

@@ -87,7 +87,7 @@ def _table(now: Situation) -> Table:
         "[bold]Workloads",
         f"{now.registered} registered, {now.awarded} awarded, {now.waiting} waiting",
     )
-    gap = "–" if now.gap is None else f"{now.gap:.2%}"
+    gap = "-" if now.gap is None else f"{now.gap:.2%}"
     table.add_row("[bold]Market", f"{now.conversations} conversations, last gap {gap}")
     table.add_row("[bold]Carbon", f"{now.avoided_kg:,.0f} kg avoided so far")
     table.add_row("[bold]Spool", f"{now.spool} rows on their way to Supabase")

@@ -217,6 +217,7 @@ class Replay:
                 avoided_kg=carbon.avoided_kg,
                 avoided_pct=carbon.avoided_pct,
                 rescored_kg=carbon.rescored_kg,
+                rescored_baseline_kg=carbon.rescored_baseline_kg,
             ),
             rows=dict(rows),
             supabase=dict(self._supabase),

@@ -40,7 +40,9 @@ from schema.rows.system import AgentKind
 from schema.settings import Settings
 from storage.actor import RayStorage, StorageActor
 from storage.client import StorageClient
+from storage.lane import DrainSettings
 from storage.ports import equal
+from storage.spool_file import SpoolSettings
 
 T = TypeVar("T")
 
@@ -89,6 +91,11 @@ class RayStage:
         self._client: StorageClient
         self._loop = asyncio.new_event_loop()
 
+    @property
+    def actors(self) -> int:
+        """How many actors the run has."""
+        return len(self._cast)
+
     # -- opening -----------------------------------------------------------------------------------
 
     def open(self, run: ScenarioRunRow) -> None:
@@ -108,6 +115,7 @@ class RayStage:
         self._beats.update({beat.name: beat for beat in self._cluster.launch(specs)})
 
     def _storage_spec(self) -> ActorSpec:
+        settings = self._settings
         return ActorSpec(
             STORAGE,
             AgentKind.STORAGE,
@@ -115,6 +123,12 @@ class RayStage:
             {
                 "folder": str(self._spool),
                 "store_args": {"path": str(self._state_file)},
+                "spool": SpoolSettings(limit_bytes=settings.spool_limit_bytes),
+                "drain": DrainSettings(
+                    batch_rows=settings.ingest_batch_rows,
+                    batch_bytes=settings.ingest_batch_bytes,
+                    in_flight=settings.ingest_in_flight,
+                ),
                 "refresh_interval_s": None,
             },
             resources=SPOOL,

@@ -47,7 +47,6 @@ class Settings(BaseSettings):
     elexon_url: str = "https://data.elexon.co.uk/bmrs/api/v1"
     beckn_url: str = "https://deg-hackathon-bap-sandbox.becknprotocol.io/api"
 
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     ray_dashboard: bool = False
 
     @model_validator(mode="after")
