@@ -84,10 +84,7 @@ def check_places(
 
 def _covers(market: Market, window: int, site: int, half: int) -> bool:
     offered = market.windows[window]
-    return (
-        offered.first <= half < offered.last
-        and offered.region_id == int(market.region_id[site])
-    )
+    return offered.first <= half < offered.last and offered.region_id == int(market.region_id[site])
 
 
 def loads_of(market: Market, parts: list[Places]) -> tuple[Ints, Ints]:

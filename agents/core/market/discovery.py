@@ -234,9 +234,7 @@ class _WindowClimber:
         self._share = share
         grid = market.area_grid_q() / unit
         cheapest = grid.copy()
-        np.minimum.at(
-            cheapest, (market.slot_area, market.slot_period), market.slot_q / unit
-        )
+        np.minimum.at(cheapest, (market.slot_area, market.slot_period), market.slot_q / unit)
         self._low, self._high = cheapest, grid
         self._slot_value = market.slot_q / unit
         self._whole = np.zeros(grid.shape)

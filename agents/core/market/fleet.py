@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.core.market.order import GROUPS, Keys, groups_of
-from agents.core.market.units import MAX_DELAY, MAX_PERIODS, NEVER, Bools, Ints
+from agents.core.market.units import MAX_DELAY, MAX_PERIODS, Bools, Ints
 from schema.errors import InputError
 
 Names = Sequence[str] | NDArray[np.str_]
@@ -244,6 +244,7 @@ def _check(fleet: Fleet) -> None:
         at = int(np.argmax(delay))
         msg = (
             f"the delay cost of workload {fleet.names[at]} of {fleet.organisation} over its whole "
-            f"window is beyond what the market can count ({MAX_DELAY / NEVER:.1f} of the limit)"
+            f"window is beyond what the market can count: {float(delay.max()) / MAX_DELAY:.1f} times "
+            "the limit; lower it or shorten the window"
         )
         raise InputError(msg, field="delay_cost", workload=str(fleet.names[at]))

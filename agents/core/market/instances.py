@@ -93,7 +93,9 @@ def make_instance(
     )
     omega = np.where(draw.random(count) < 0.5, draw.exponential(0.001, count), 0.0)
     dearest = max(3.0 * float(market.grid_q.max()) / Q, 0.5)
-    refusal = power / 2000.0 * duration * dearest
+    # On top of the usual value: the most that waiting may cost, so that missing never pays.
+    waiting = omega * (deadline - earliest)
+    refusal = power / 2000.0 * duration * (dearest + waiting)
     masks, mask = np.unique(allowed, axis=0, return_inverse=True)
     owner = draw.integers(0, organisations, count)
     apart = draw.random(count) < interruptible
@@ -143,9 +145,7 @@ def _signals(draw: np.random.Generator, periods: int) -> tuple[Floats, Floats]:
     return intensity, np.repeat(price[None, :], REGIONS, axis=0)
 
 
-def _work(
-    draw: np.random.Generator, count: int, trace: Trace, periods: int
-) -> tuple[Ints, Ints]:
+def _work(draw: np.random.Generator, count: int, trace: Trace, periods: int) -> tuple[Ints, Ints]:
     if trace is Trace.PAI:
         hours = np.clip(draw.lognormal(np.log(1.5), 1.5, count), 0.1, 48.0)
         units = draw.choice([1, 2, 4, 8], count, p=[0.55, 0.2, 0.13, 0.12])

@@ -39,23 +39,23 @@ def order_coalition(
     size: int, by_size: bool, draw: np.uint64, rows: Rows, members: Ints, out: Ints
 ) -> None:
     """Write the order of awards: the leader, then the others, big first or at random."""
-    weight = np.empty(size, np.int64)
+    rank = np.empty(size, np.int64)
     for j in range(size):
         i = members[j]
         if by_size:
-            weight[j] = -rows.power[i] * rows.duration[i]
+            rank[j] = -rows.power[i] * rows.duration[i]
         else:
-            weight[j] = np.int64(mix(draw ^ rows.key[i]) >> np.uint64(2))
+            rank[j] = np.int64(mix(draw ^ rows.key[i]) >> np.uint64(2))
     out[0] = members[0]
     for j in range(1, size):
         k = j
-        while k > 1 and weight[j] < weight[k - 1]:
+        while k > 1 and rank[j] < rank[k - 1]:
             k -= 1
-        moving = weight[j]
+        moving = rank[j]
         for h in range(j, k, -1):
-            weight[h] = weight[h - 1]
+            rank[h] = rank[h - 1]
             out[h] = out[h - 1]
-        weight[k] = moving
+        rank[k] = moving
         out[k] = members[j]
 
 
@@ -72,6 +72,7 @@ def improve_start(
     trials: int,
     largest: int,
     tolerance: float,
+    weight: float,
     salt: np.uint64,
 ) -> int:
     """Run trials on one start.
@@ -88,6 +89,7 @@ def improve_start(
         trials: How many.
         largest: Most workloads of a coalition, at most LARGEST.
         tolerance: A trial may cost this much more (1e-9 GBP) times a random share.
+        weight: What being refused counts, in refusal values.
         salt: Salt of the random choices.
 
     Returns:
@@ -157,10 +159,12 @@ def improve_start(
             continue
         cost = 0.0
         for j in range(size):
-            cost += true_cost(members[j], rows, plan, b, prices.grid, supplies.value)
+            cost += true_cost(members[j], rows, plan, b, prices.grid, supplies.value, weight)
         for j in range(size):
             lift(members[j], j, rows, plan, b, excess, room, before)
-        order_coalition(size, (draw >> np.uint64(61)) & np.uint64(1) != 0, draw, rows, members, order)
+        order_coalition(
+            size, (draw >> np.uint64(61)) & np.uint64(1) != 0, draw, rows, members, order
+        )
         luck = np.float64(mix(draw + np.uint64(1)) >> np.uint64(32)) / 4294967296.0
         allowance = cost + tolerance * luck
         after = 0.0
@@ -170,10 +174,8 @@ def improve_start(
                 i, True, prices.ramp[b], rows, plan, b, prices, supplies, excess, room, scratch
             )
             if site >= 0:
-                lay(
-                    i, site, start, scratch.picked, rows, plan, b, prices, supplies, excess, room
-                )
-            after += true_cost(i, rows, plan, b, prices.grid, supplies.value)
+                lay(i, site, start, scratch.picked, rows, plan, b, prices, supplies, excess, room)
+            after += true_cost(i, rows, plan, b, prices.grid, supplies.value, weight)
             if site < 0 and after > allowance:
                 break
         if after < allowance and after != cost:

@@ -62,9 +62,7 @@ def price_rows(
 
 
 @kernel
-def touching_overfull(
-    rows: Rows, plan: Plan, b: int, over: Bools, out: NDArray[np.uint8]
-) -> None:
+def touching_overfull(rows: Rows, plan: Plan, b: int, over: Bools, out: NDArray[np.uint8]) -> None:
     """Mark the workloads of one start that stand in a cell marked ``over`` [S, T]."""
     for i in range(rows.key.shape[0]):
         site = plan.site[b, i]
@@ -81,7 +79,14 @@ def touching_overfull(
 
 @kernel
 def tally_rows(
-    rows: Rows, plan: Plan, grid: Ints, slot_value: Ints, cost: Ints, refused: Ints, dropped: Ints, lost: Ints
+    rows: Rows,
+    plan: Plan,
+    grid: Ints,
+    slot_value: Ints,
+    cost: Ints,
+    refused: Ints,
+    dropped: Ints,
+    lost: Ints,
 ) -> None:
     """Add each start's true cost (1e-9 GBP, each rounded up, refusals at their value).
 

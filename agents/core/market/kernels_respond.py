@@ -13,7 +13,7 @@ import numpy as np
 
 from agents.core.market.fleet import Rows
 from agents.core.market.jit import kernel
-from agents.core.market.units import MONEY_EPS, NANO_PER_QW, NEVER, Ints
+from agents.core.market.units import MONEY_EPS, NANO_PER_QW, NEVER, UNUSABLE, Ints
 
 REFUSED = -1
 """Site of a workload without a place."""
@@ -148,7 +148,7 @@ def respond_rows(
         site: Out, [n]; on entry the last answer, tried first by interruptible work.
         start: Out, [n] first period.
         periods: Out, periods of interruptible work at ``rows.period_ptr``.
-        value: Out, [n] price sum incl. delay cost, Q units; NEVER or more if impossible.
+        value: Out, [n] price sum incl. delay cost, Q units; UNUSABLE or more if impossible.
         loads: Out, [S, T] watts of those who do not refuse.
 
     Returns:
@@ -196,7 +196,7 @@ def respond_rows(
             slope = omega * d
             best, at = least_sloped(least[first:last], slope)
             best += slope * first
-            if best < NEVER:
+            if best < UNUSABLE:
                 best_start = first + at
                 for j in range(first_site, last_site):
                     s = rows.mask_site[j]
@@ -226,7 +226,7 @@ def respond_rows(
                     best = total
                     limit = cut
                     best_site = s
-            if best < NEVER:
+            if best < UNUSABLE:
                 base = omega * (first - rows.release[i])
                 price_halves(table[k, best_site, first : first + count], base, omega, limit, values)
                 pick_smallest(values, count, d, limit, picked)
@@ -238,7 +238,7 @@ def respond_rows(
                 best_site = -1
         value[i] = best
         start[i] = best_start
-        if best >= NEVER:
+        if best >= UNUSABLE:
             site[i] = -1
             bound += rows.refusal[i]
             impossible += 1

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from agents.core.market.jit import kernel
 from agents.core.market.kernels_respond import pick_smallest, price_halves, smallest_sum
-from agents.core.market.units import NEVER, Floats, Ints
+from agents.core.market.units import NEVER, UNUSABLE, Floats, Ints
 
 #: A move must be better by this price sum (1e-7 GBP/kWh).
 LEAST_GAIN = 430
@@ -125,17 +125,13 @@ def cheapest_run(
 
 
 @kernel
-def best_slot(
-    power: int, grid: int, slots: Ints, offer: Ints, room: Ints
-) -> int:
+def best_slot(power: int, grid: int, slots: Ints, offer: Ints, room: Ints) -> int:
     """Give the first of a cell's slots (rising offers) with room and an offer below the grid's.
 
-    ``slots`` are the first slot and the one after the last.
+    ``slots`` are the first slot and the one after the last. A lost window's offer is NEVER.
     """
     for v in range(slots[0], slots[1]):
-        if offer[v] >= grid:
-            return -1
-        if room[v] >= power:
+        if offer[v] < grid and room[v] >= power:
             return v
     return -1
 
@@ -281,7 +277,7 @@ def find_place(
                     current += offer[supply[h]] - grid[s, first + t]
             current += delay * duration
             best = current - LEAST_GAIN
-            if current < NEVER:
+            if current < UNUSABLE:
                 limit = current // duration
         if windows:
             slots = scratch.slots
@@ -308,7 +304,7 @@ def find_place(
                 best = total
                 best_site = s
                 best_start = first + at
-    if best >= NEVER:
+    if best >= UNUSABLE:
         best_site = -1
     if apart and best_site >= 0:
         best_start = first + scratch.picked[0]

@@ -25,7 +25,7 @@ from agents.core.market.units import NANO_PER_QW, Bools, Floats, Ints
 
 STRIDE = np.uint64(0x9E3779B97F4A7C15)
 #: Dearest ramp, Q units.
-MAX_RAMP = float(1 << 40)
+MAX_RAMP = float(1 << 39)
 
 VISIT_ALL = 0
 VISIT_OVERFULL = 1
@@ -236,8 +236,18 @@ def sweep_groups(
                         add_power(excess[best_site, best_start : best_start + d], watts)
                     if windows:
                         choose_slots(
-                            power, d, apart, best_site, best_start, periods, grid, area, ptr, offer,
-                            room, supply,
+                            power,
+                            d,
+                            apart,
+                            best_site,
+                            best_start,
+                            periods,
+                            grid,
+                            area,
+                            ptr,
+                            offer,
+                            room,
+                            supply,
                         )
                         draw_slots(room, supply, power)
             if visit == VISIT_OVERFULL:

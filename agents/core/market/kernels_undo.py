@@ -50,9 +50,7 @@ def make_before(horizon: int) -> Before:
 
 
 @kernel
-def shift(
-    i: int, sign: int, rows: Rows, plan: Plan, b: int, excess: Floats, room: Ints
-) -> None:
+def shift(i: int, sign: int, rows: Rows, plan: Plan, b: int, excess: Floats, room: Ints) -> None:
     """Put a placed workload's load on its cells and slots (sign 1) or take it away (-1)."""
     site = plan.site[b, i]
     watts = rows.power[i] * sign
@@ -147,13 +145,15 @@ def go_back(
 
 
 @kernel
-def true_cost(i: int, rows: Rows, plan: Plan, b: int, grid: Ints, slot_value: Ints) -> float:
-    """Cost of where a workload stands in 1e-9 GBP, or its refusal value without a place."""
+def true_cost(
+    i: int, rows: Rows, plan: Plan, b: int, grid: Ints, slot_value: Ints, weight: float
+) -> float:
+    """Cost of where a workload stands in 1e-9 GBP; without a place weight * refusal value."""
     site = plan.site[b, i]
     if site < 0:
         if rows.accepted[i] != 0:
             return DROPPED
-        return np.float64(rows.refusal[i])
+        return weight * np.float64(rows.refusal[i])
     total = np.int64(0)
     apart = rows.interruptible[i] != 0
     at = rows.period_ptr[i]

@@ -7,7 +7,7 @@ this process or actors elsewhere changes nothing that is decided.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from agents.core.market.discovery import (
     opening_prices,
 )
 from agents.core.market.outcome import Outcome
-from agents.core.market.plans import Places, Proposals, join_places
+from agents.core.market.plans import Places, Proposals, join_by_organisation
 from agents.core.market.problem import Market
 from agents.core.market.questions import (
     Describe,
@@ -48,12 +48,14 @@ from agents.core.market.settlement import (
     SMALL_REPAIR,
     Floor,
     RepairPlan,
+    Starts,
     improve,
     settle,
 )
 from agents.core.market.shard import MUSTER_UP_TO
 from agents.core.market.tables import FEW_CLASSES, MAX_CLASSES, class_edges
 from agents.core.market.units import Bools, Ints
+from agents.core.market.windows import unusable_windows
 
 R = TypeVar("R")
 
@@ -67,6 +69,10 @@ class Quality(StrEnum):
     FAST = "fast"
     NORMAL = "normal"
     BEST = "best"
+
+
+#: What being refused counts in coalitions where everybody can have a place.
+DEADLINES_FIRST = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +156,7 @@ def negotiate(
     edges = _edges(market, about, count)
     counted.ask(Open(market, edges, tuple(in_force)))
     tell("discovery")
-    start = (
-        Prices(warm.mu_q, _clipped(market, warm.supply_q)) if warm else opening_prices(market)
-    )
+    start = Prices(warm.mu_q, _clipped(market, warm.supply_q)) if warm else opening_prices(market)
     first = counted.ask(Propose(start.mu_q, start.supply_q))
     found = discover(
         market,
@@ -167,13 +171,11 @@ def negotiate(
     mustered = count <= MUSTER_UP_TO
     if mustered:
         counted.ask(Muster(count))
-    outside, forced = _starts(options, count, found, about)
+    starts = _starts(market, counted, options, count, found, about)
     floor, standing = settle(
         market,
         counted,
-        found.prices,
-        outside=outside,
-        in_force=forced,
+        starts,
         schedule=SMALL if mustered else LARGE,
         plan=_repair_plan(about, mustered=mustered),
         mustered=mustered,
@@ -185,11 +187,12 @@ def negotiate(
         standing = improve(
             floor,
             counted,
-            _front(standing, effort.starts, strict=not found.refusing),
+            _front(standing, effort.starts),
             trials=effort.trials_each * count,
             rounds=effort.rounds,
+            refusal_weight=DEADLINES_FIRST if bool((standing.refused == 0).any()) else 1.0,
         )
-    winner = _ranked(standing, strict=not found.refusing)[0]
+    winner = _ranked(standing)[0]
     counted.ask(Keep(winner))
     tell("certificate")
     return _close(
@@ -200,7 +203,7 @@ def negotiate(
         floor,
         standing,
         winner,
-        forced,
+        starts,
         _by_organisation(first),
         _by_organisation(interim),
         on_round,
@@ -215,7 +218,7 @@ def _close(
     floor: Floor,
     standing: Standing,
     winner: int,
-    forced: Bools,
+    starts: Starts,
     first: tuple[Proposals, ...],
     interim: tuple[Proposals, ...],
     on_round: Callable[[Round], None] | None,
@@ -239,7 +242,7 @@ def _close(
     mu_q = np.where(scarce, found.prices.mu_q if best is None else floor.mu_q[winner], 0)
     posted = certify(mu_q)
     bound = max(found.bound_nano, settled.bound_nano, posted.bound_nano)
-    places = _places(counted.ask(NamePlaces()))
+    places = join_by_organisation(counted.ask(NamePlaces()))
     refusals = sorted(
         (refusal for part in counted.ask(Explain(loads)) for refusal in part),
         key=lambda refusal: (refusal.organisation, refusal.key),
@@ -261,6 +264,7 @@ def _close(
         energy_w=energy,
         workloads=sum(part.workloads for part in about),
         refused=int(standing.refused[winner]),
+        dropped=int(standing.dropped[winner]),
         per_cell=_per_cell(market, about),
         places=places,
         proposals=first,
@@ -269,8 +273,13 @@ def _close(
         regrets=_regrets(counted.ask(Regret(posted.prices.mu_q, posted.prices.supply_q))),
         starts_nano=tuple(int(nano) for nano in standing.cost_nano),
         winner=winner,
-        in_force_stands=bool(forced[winner]),
+        in_force_stands=bool(starts.in_force[winner]),
+        naive_stands=bool(starts.naive[winner]),
+        unusable_windows=tuple(
+            unusable_windows(market, np.concatenate([part.powers for part in about]))
+        ),
         steps=tuple((name, int(moved.sum())) for name, moved in floor.moves),
+        mustered=floor.mustered,
         questions=counted.questions,
         token_rounds=counted.token_rounds,
     )
@@ -300,23 +309,50 @@ def _levels(options: Options, count: int, *, warm: bool) -> tuple[Level, ...]:
 
 
 def _starts(
-    options: Options, count: int, found: Discovered, about: list[Description]
-) -> tuple[Bools, Bools]:
-    """Give for each start whether refusing is open from the beginning, and whether it is the
-    plan in force."""
-    fresh = options.starts if count <= MULTI_START_UP_TO else 1
-    accepted = any(part.accepted for part in about)
-    outside = np.zeros(fresh, np.bool_)
-    if found.refusing:
+    market: Market,
+    contractors: Contractors,
+    options: Options,
+    count: int,
+    found: Discovered,
+    about: list[Description],
+) -> Starts:
+    """Lay out the starts: several fresh ones where they are cheap, some open to refusing where
+    prices ask for it, one that leaves windows out, and the plan in force."""
+    fresh = max(options.starts, 1) if count <= MULTI_START_UP_TO else 1
+    outside = [False] * fresh
+    if found.refusing * 100 > count:
         if fresh > 1:
-            outside[fresh // 2 :] = True
+            outside[fresh // 2 :] = [True] * (fresh - fresh // 2)
         else:
-            outside = np.array([False, True])
-    forced = np.zeros(len(outside), np.bool_)
-    if accepted:
-        outside = np.concatenate((outside, [found.refusing > 0]))
-        forced = np.concatenate((forced, [True]))
-    return outside.astype(np.bool_), forced.astype(np.bool_)
+            outside.append(True)
+    prices = [found.prices] * len(outside)
+    in_force = [False] * len(outside)
+    naive = [False] * len(outside)
+    if len(market.slot_q):
+        prices.append(_without_windows(market, contractors, found.prices))
+        outside.append(False)
+        in_force.append(False)
+        naive.append(True)
+    if any(part.accepted for part in about):
+        prices.append(found.prices)
+        outside.append(False)
+        in_force.append(True)
+        naive.append(False)
+    return Starts(
+        mu_q=np.stack([one.mu_q for one in prices]),
+        supply_q=np.stack([one.supply_q for one in prices]),
+        outside=np.array(outside),
+        in_force=np.array(in_force),
+        naive=np.array(naive),
+    )
+
+
+def _without_windows(market: Market, contractors: Contractors, prices: Prices) -> Prices:
+    """Find congestion prices for a market whose windows nobody knows of."""
+    bare = replace(market, windows=(), window_q=market.window_q[:0], window_w=market.window_w[:0])
+    start = Prices(prices.mu_q, market.area_grid_q())
+    found = discover(bare, contractors, start, (Level(30, 0.05),), shares=(1.0,))
+    return found.prices
 
 
 def _repair_plan(about: list[Description], *, mustered: bool) -> RepairPlan:
@@ -326,20 +362,20 @@ def _repair_plan(about: list[Description], *, mustered: bool) -> RepairPlan:
     return ALONE_REPAIR if alone else SMALL_REPAIR
 
 
-def _ranked(standing: Standing, *, strict: bool) -> list[int]:
-    """Rank the starts: fewest accepted dropped, then cheapest; the first of equals first.
+def _ranked(standing: Standing) -> list[int]:
+    """Rank the starts, the first of equals first.
 
-    ``strict``: where prices say that nobody has to be refused, a start that refuses fewer comes
-    before a cheaper one.
+    Fewest accepted dropped; then a place for everybody before any refusal, because a deadline
+    that can be kept is kept; then the cheapest.
     """
-    refused = standing.refused if strict else np.zeros_like(standing.refused)
-    return [int(start) for start in np.lexsort((standing.cost_nano, refused, standing.dropped))]
+    some = (standing.refused > 0).astype(np.int64)
+    return [int(start) for start in np.lexsort((standing.cost_nano, some, standing.dropped))]
 
 
-def _front(standing: Standing, count: int, *, strict: bool) -> Bools:
+def _front(standing: Standing, count: int) -> Bools:
     """[B] the best starts."""
     out = np.zeros(len(standing.cost_nano), np.bool_)
-    out[_ranked(standing, strict=strict)[:count]] = True
+    out[_ranked(standing)[:count]] = True
     return out
 
 
@@ -368,13 +404,6 @@ def _by_organisation(parts: list[Proposals]) -> tuple[Proposals, ...]:
             )
         )
     return tuple(out)
-
-
-def _places(parts: list[Places]) -> tuple[Places, ...]:
-    return tuple(
-        join_places([part for part in parts if part.organisation == name])
-        for name in sorted({part.organisation for part in parts})
-    )
 
 
 def _regrets(parts: list[Regrets]) -> tuple[Regrets, ...]:

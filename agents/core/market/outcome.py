@@ -28,6 +28,7 @@ class Outcome:
         gap_placed: The same without the refused, in cost and bound.
         energy_w: Watts times half hours of all work.
         workloads, refused: How many.
+        dropped: Accepted work among the refused; only withdrawn capacity can do that.
         per_cell: Mean number of workloads in a cell if all are placed.
         places: By organisation, names rising; every workload by rising key.
         proposals: Answers to the first call, by organisation.
@@ -37,7 +38,10 @@ class Outcome:
         starts_nano: True cost of each start.
         winner: The start that stands.
         in_force_stands: Whether the plan in force won.
+        naive_stands: Whether the start that left windows out until they were packed won.
+        unusable_windows: Windows smaller than every workload, by index.
         steps: Name and total moves of each settlement step, for the log.
+        mustered: Whether small organisations settled in their lead shards.
         questions: Questions put to all shards; ``token_rounds`` times the token went round.
     """
 
@@ -54,6 +58,7 @@ class Outcome:
     energy_w: int
     workloads: int
     refused: int
+    dropped: int
     per_cell: float
     places: tuple[Places, ...]
     proposals: tuple[Proposals, ...]
@@ -63,7 +68,10 @@ class Outcome:
     starts_nano: tuple[int, ...]
     winner: int
     in_force_stands: bool
+    naive_stands: bool
+    unusable_windows: tuple[int, ...]
     steps: tuple[tuple[str, int], ...]
+    mustered: bool
     questions: int
     token_rounds: int
 

@@ -84,6 +84,14 @@ def join_places(parts: list[Places]) -> Places:
     )
 
 
+def join_by_organisation(parts: list[Places]) -> tuple[Places, ...]:
+    """Put the shards' places together, by name of organisation."""
+    return tuple(
+        join_places([part for part in parts if part.organisation == name])
+        for name in sorted({part.organisation for part in parts})
+    )
+
+
 def _offsets(parts: list[Places]) -> list[int]:
     sizes = np.cumsum([0, *(len(part.period) for part in parts[:-1])])
     return [int(size) for size in sizes]
@@ -97,5 +105,3 @@ class Proposals:
     key: Keys
     site: Ints
     start: Ints
-
-

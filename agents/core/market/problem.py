@@ -166,7 +166,9 @@ def build_market(  # noqa: D417 - the arrays are described in one sentence
         capacity_w=np.floor(np.asarray(capacity_kw) * 1000.0 + 1e-6).astype(np.int64),
         windows=tuple(windows),
         window_q=price_to_q(np.array(value, dtype=np.float64)),
-        window_w=np.array([int(window.capacity_kw * 1000.0 + 1e-6) for window in windows], np.int64),
+        window_w=np.array(
+            [int(window.capacity_kw * 1000.0 + 1e-6) for window in windows], np.int64
+        ),
     )
 
 
@@ -193,7 +195,7 @@ def _check(market: Market) -> None:
         msg = f"capacity {int(market.capacity_w.min())} W is negative; at least 0 is allowed"
         raise InputError(msg, field="capacity_w")
     if int(np.abs(market.grid_q).max()) > MAX_PRICE:
-        msg = "the value of energy in some cell is beyond 512 GBP/kWh"
+        msg = "the value of energy in some cell is beyond 128 GBP/kWh"
         raise InputError(msg, field="grid_q")
     if market.windows:
         for region in np.unique(market.region_id):

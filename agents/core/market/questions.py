@@ -19,6 +19,7 @@ from agents.core.market.replies import (
     Regrets,
     Response,
     Standing,
+    Supplied,
     Terms,
     Token,
 )
@@ -98,7 +99,11 @@ class Respond:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Begin:
-    """Take your best responses as where you stand, one copy a start."""
+    """Take your best responses as where you stand, one copy a start.
+
+    ``mu_q`` [B, S, T] and ``supply_q`` [B, A, T] may differ between starts; [S, T] and [A, T] are
+    the same for all.
+    """
 
     mu_q: Ints
     supply_q: Ints
@@ -145,14 +150,15 @@ class Keep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NameCrowds:
-    """Who stands in overfull cells?"""
+    """Who stands in overfull cells? ``everyone``: also those back at their contract's place."""
 
     loads: Ints
     starts: Bools
+    everyone: bool = False
 
     def put(self, book: ShardBook) -> list[Crowd]:
         """Answer on a shard."""
-        return book.crowds(self.loads, self.starts)
+        return book.crowds(self.loads, self.starts, everyone=self.everyone)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,3 +251,28 @@ class Improve:
     def take(self, book: ShardBook, token: Token) -> Token:
         """Release and award again in a shard."""
         return book.improve(self.terms, self.trials, token)
+
+
+@dataclass(frozen=True, slots=True)
+class ListSupplies:
+    """Which of your half hours could draw on a window, and which do?"""
+
+    start: int
+
+    def put(self, book: ShardBook) -> Supplied:
+        """Answer on a shard."""
+        return book.list_supplies(self.start)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetSupplies:
+    """Draw as packed; one array a shard, in the order of its own list."""
+
+    start: int
+    shards: tuple[tuple[str, tuple[int, ...]], ...]
+    slots: tuple[Ints, ...]
+
+    def put(self, book: ShardBook) -> int:
+        """Answer on a shard: how many half hours it took over."""
+        mine = self.slots[self.shards.index((book.organisation, book.groups))]
+        return book.set_supplies(self.start, mine)

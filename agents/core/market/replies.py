@@ -74,8 +74,8 @@ class Token:
 class Terms:
     """The prices and rules of one sweep.
 
-    ``mu_q`` [B, S, T] and ``ramp`` [B, S, T] may have 1 in place of B, ``ramp`` also 1 for S and
-    T. ``rho_scale`` [B] is kappa times the mean positive price. ``share`` is the part of a
+    ``mu_q`` [B, S, T], ``supply_q`` [B, A, T] and ``ramp`` [B, S, T] may have 1 in place of B,
+    ``ramp`` also 1 for S and T. ``naive`` [B] are the starts that leave windows out. ``rho_scale`` [B] is kappa times the mean positive price. ``share`` is the part of a
     window's congestion price that its offer carries.
     """
 
@@ -88,12 +88,15 @@ class Terms:
     outside: Bools
     active: Bools
     salts: tuple[int, ...]
+    naive: Bools | None = None
     visit: int = VISIT_ALL
     filtered: bool = False
     coalition: int = 12
     """Most workloads of a coalition."""
     tolerance: float = 0.0
     """What a coalition may lose, 1e-9 GBP times a random share."""
+    refusal_weight: float = 1.0
+    """What being refused counts in a coalition, in refusal values."""
     passes: int = 1
     growth: float = 0.0
     growth_step: Floats | None = None
@@ -127,3 +130,17 @@ class Regrets:
     within_percent: int
     """Workloads within 1 % of their best response."""
     placed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Supplied:
+    """Half hours of a shard's workloads in regions and half hours that have windows."""
+
+    organisation: str
+    groups: tuple[int, ...]
+    cell: Ints
+    """Region times T plus half hour."""
+    power_w: Ints
+    key: Keys
+    slot: Ints
+    """Present slot, GRID from the grid."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agents.core.market.contractors import Contractors
-from agents.core.market.discovery import Prices
 from agents.core.market.order import salt_of
 from agents.core.market.problem import Market
 from agents.core.market.kernels_settle import VISIT_ALL, VISIT_MISSING, VISIT_OVERFULL
@@ -28,6 +27,7 @@ from agents.core.market.questions import (
 )
 from agents.core.market.replies import Crowd, Standing, Terms, Token
 from agents.core.market.units import Bools, Floats, Ints
+from agents.core.market.windows import pack
 
 #: How far congestion prices follow the loads after a sweep.
 FOLLOW = 0.3
@@ -66,12 +66,33 @@ SMALL = Schedule(kappa=(1.0,) * 8, ramp=(0.0, 0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.
 LARGE = Schedule(kappa=(1.0,) * 6, ramp=(0.0, 0.0, 0.0, 0.02, 0.05, 0.1))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Starts:
+    """How the B starts of a settlement differ.
+
+    Attributes:
+        mu_q, supply_q: [B, S, T], [B, A, T] prices each begins with.
+        outside: Refusing is open from the beginning.
+        in_force: Begins with the contracts in force instead of best responses.
+        naive: Leaves the windows out until they are packed.
+    """
+
+    mu_q: Ints
+    supply_q: Ints
+    outside: Bools
+    in_force: Bools
+    naive: Bools
+
+
 @dataclass(slots=True, eq=False)
 class Floor:
     """What the manager knows of B starts while they settle; changed step by step."""
 
     market: Market
     supply_q: Ints
+    """[B, A, T]"""
+    naive: Bools
+    """[B] starts that leave the windows out until they are packed."""
     loads: Ints
     room: Ints
     mu_q: Ints
@@ -122,6 +143,7 @@ class Floor:
         active: Bools | None = None,
         outside: Bools | None = None,
         visit: int = VISIT_ALL,
+        use_naive: bool = True,
         filtered: bool = False,
         protect: bool = False,
         passes: int = 1,
@@ -129,6 +151,7 @@ class Floor:
         growth_step: Floats | None = None,
         coalition: int = 12,
         tolerance: float = 0.0,
+        refusal_weight: float = 1.0,
     ) -> Terms:
         """Put the terms of a step together."""
         table = np.asarray(ramp, dtype=np.float64)
@@ -139,11 +162,10 @@ class Floor:
             ramp=table if table.ndim == 3 else np.reshape(table * self.mean_price, (-1, 1, 1)),  # noqa: PLR2004
             share=share,
             hard=hard,
+            naive=self.naive if use_naive else None,
             outside=self.outside if outside is None else outside,
             active=np.ones(self.starts, np.bool_) if active is None else active,
-            salts=tuple(
-                int(salt_of(self.seed, start, self.steps)) for start in range(self.starts)
-            ),
+            salts=tuple(int(salt_of(self.seed, start, self.steps)) for start in range(self.starts)),
             visit=visit,
             filtered=filtered,
             protect=protect,
@@ -152,6 +174,7 @@ class Floor:
             growth_step=growth_step,
             coalition=coalition,
             tolerance=tolerance,
+            refusal_weight=refusal_weight,
         )
 
     def take(self, standing: Standing) -> None:
@@ -181,28 +204,28 @@ def merged(parts: list[Standing]) -> Standing:
 
 
 def lay_floor(
-    market: Market, prices: Prices, standing: Standing, outside: Bools, seed: int
+    market: Market, starts: Starts, standing: Standing, *, seed: int, mustered: bool
 ) -> Floor:
     """Give the state of the starts right after their best responses."""
-    starts = len(outside)
-    positive = prices.mu_q[prices.mu_q > 0]
     least = 0.05 * float(np.abs(market.grid_q).mean()) + 1.0
-    mean = max(float(positive.mean()) if len(positive) else 0.0, least)
+    mean = [
+        max(float(mu[mu > 0].mean()) if bool((mu > 0).any()) else 0.0, least) for mu in starts.mu_q
+    ]
     return Floor(
         market=market,
-        supply_q=prices.supply_q,
+        supply_q=starts.supply_q,
+        naive=starts.naive,
         loads=standing.loads,
         room=market.slot_w[None] - standing.used,
-        mu_q=np.repeat(prices.mu_q[None], starts, axis=0),
-        mean_price=np.full(starts, mean),
-        outside=outside,
+        mu_q=starts.mu_q,
+        mean_price=np.array(mean),
+        outside=starts.outside,
         seed=seed,
+        mustered=mustered,
     )
 
 
-def sweep_softly(
-    floor: Floor, contractors: Contractors, schedule: Schedule, active: Bools
-) -> None:
+def sweep_softly(floor: Floor, contractors: Contractors, schedule: Schedule, active: Bools) -> None:
     """Run the soft sweeps; prices follow after each."""
     for kappa, ramp in zip(schedule.kappa, schedule.ramp, strict=True):
         floor.run(contractors, "sweep", floor.terms(kappa=kappa, ramp=ramp, active=active))
@@ -232,16 +255,18 @@ def repair(
         floor.run(contractors, "repair", terms, table)
 
 
-def evict(floor: Floor, contractors: Contractors) -> None:
+def evict(floor: Floor, contractors: Contractors, *, everyone: bool = False) -> None:
     """Take places from workloads in overfull cells until none is overfull.
 
-    Newcomers go before accepted work, small ones before big ones.
+    Newcomers go before accepted work, small ones before big ones; ``everyone`` reaches also those
+    who are back at their contract's place.
     """
     while floor.overfull().any():
-        crowds = contractors.ask(NameCrowds(floor.loads, floor.overfull()))
+        over = floor.overfull()
+        crowds = contractors.ask(NameCrowds(floor.loads, over, everyone))
         start_of: list[int] = []
         keys: list[int] = []
-        for start in np.flatnonzero(floor.overfull()).tolist():
+        for start in np.flatnonzero(over).tolist():
             here = [crowd for part in crowds for crowd in part if crowd.start == start]
             for key in chosen_to_leave(floor.excess[start].copy(), here):
                 start_of.append(start)
@@ -285,16 +310,18 @@ def place_missing(
 ) -> None:
     """Give those without a place the cheapest that is free, the largest first."""
     mu = np.rint(floor.mu_q * theta).astype(np.int64)
-    terms = floor.terms(
-        mu_q=mu, hard=True, share=0.5 * theta, active=active, visit=VISIT_MISSING
-    )
+    terms = floor.terms(mu_q=mu, hard=True, share=0.5 * theta, active=active, visit=VISIT_MISSING)
     floor.run(contractors, "place", terms)
 
 
 def force_missing(floor: Floor, contractors: Contractors, active: Bools, ramp: float) -> None:
     """Put those without a place where they disturb least, whatever is there; they stay."""
     terms = floor.terms(
-        kappa=1.0, ramp=ramp, active=active, visit=VISIT_MISSING, protect=True,
+        kappa=1.0,
+        ramp=ramp,
+        active=active,
+        visit=VISIT_MISSING,
+        protect=True,
         outside=np.zeros(floor.starts, np.bool_),
     )
     floor.run(contractors, "force", terms)
@@ -331,21 +358,31 @@ def settle_rest(
 def restore_accepted(floor: Floor, contractors: Contractors, standing: Standing) -> Standing:
     """Give accepted work without a place its contract's place back and push others out.
 
-    Whoever is restored is never pushed, so this ends.
+    Whoever is restored is never pushed by another, so this ends. Only where capacity itself was
+    withdrawn can contracts overfill a cell; then the smallest of them lose their places.
     """
     while (standing.dropped > 0).any():
-        before = standing.dropped
-        answer = merged(contractors.ask(Restore(standing.dropped > 0)))
+        lost = standing.dropped
+        answer = merged(contractors.ask(Restore(lost > 0)))
         floor.take(answer)
         evict(floor, contractors)
-        place_missing(floor, contractors, before > 0)
+        withdrawn = bool(floor.overfull().any())
+        if withdrawn:
+            evict(floor, contractors, everyone=True)
+        place_missing(floor, contractors, lost > 0)
         standing = ask_standing(contractors)
-        if (standing.dropped >= before).all() and (standing.dropped == answer.dropped).all():
+        if withdrawn or (answer.dropped == lost).all():
             break
     return standing
 
 
-def finish(floor: Floor, contractors: Contractors, thetas: tuple[float, ...]) -> Standing:
+def finish(
+    floor: Floor,
+    contractors: Contractors,
+    thetas: tuple[float, ...],
+    *,
+    use_naive: bool = True,
+) -> Standing:
     """Run hard sweeps at value + theta * mu; a start whose true total rose goes back.
 
     With theta 0 every move lowers the true total by itself.
@@ -355,7 +392,12 @@ def finish(floor: Floor, contractors: Contractors, thetas: tuple[float, ...]) ->
     for theta in thetas:
         mu = np.rint(floor.mu_q * theta).astype(np.int64)
         terms = floor.terms(
-            mu_q=mu, hard=True, share=0.5 * theta, active=active, outside=active & (theta == 0.0)
+            mu_q=mu,
+            hard=True,
+            share=0.5 * theta,
+            active=active,
+            outside=active & (theta == 0.0),
+            use_naive=use_naive,
         )
         moved = floor.run(contractors, "finish", terms)
         if theta == 0.0:
@@ -378,23 +420,20 @@ def ask_standing(contractors: Contractors) -> Standing:
 def settle(
     market: Market,
     contractors: Contractors,
-    prices: Prices,
+    starts: Starts,
     *,
-    outside: Bools,
-    in_force: Bools,
     schedule: Schedule,
+    plan: RepairPlan,
     seed: int,
-    plan: RepairPlan = SMALL_REPAIR,
-    mustered: bool = False,
+    mustered: bool,
     thetas: tuple[float, ...] = (0.3, 0.0, 0.0, 0.0),
 ) -> tuple[Floor, Standing]:
     """Settle all starts; gives the manager's state and where each start stands."""
     standing = merged(
-        contractors.ask(Begin(prices.mu_q, prices.supply_q, outside, in_force))
+        contractors.ask(Begin(starts.mu_q, starts.supply_q, starts.outside, starts.in_force))
     )
-    floor = lay_floor(market, prices, standing, outside, seed)
-    floor.mustered = mustered
-    fresh = ~in_force
+    floor = lay_floor(market, starts, standing, seed=seed, mustered=mustered)
+    fresh = ~starts.in_force
     if fresh.any():
         sweep_softly(floor, contractors, schedule, fresh)
         repair(floor, contractors, fresh, ramp=schedule.ramp[-1], plan=plan)
@@ -402,6 +441,12 @@ def settle(
     standing = settle_rest(floor, contractors, everyone, schedule.ramp[-1], plan)
     standing = restore_accepted(floor, contractors, standing)
     standing = finish(floor, contractors, thetas)
+    if len(market.slot_q) and pack(market, contractors, floor.starts):
+        floor.take(ask_standing(contractors))
+        standing = finish(floor, contractors, (0.0, 0.0), use_naive=False)
+        if pack(market, contractors, floor.starts):
+            standing = ask_standing(contractors)
+            floor.take(standing)
     return floor, standing
 
 
@@ -414,6 +459,7 @@ def improve(
     rounds: int,
     coalition: int = 12,
     tolerance: float = 0.0,
+    refusal_weight: float = 1.0,
 ) -> Standing:
     """Try coalitions within organisations; the best state of each start stays.
 
@@ -425,14 +471,20 @@ def improve(
         rounds: Rounds of the token they are dealt to.
         coalition: Most workloads of a coalition.
         tolerance: What a trial may lose in the first round, 1e-9 GBP; falls to 0.
+        refusal_weight: What being refused counts, in refusal values.
     """
     standing = merged(contractors.ask(Stand(save=np.ones(floor.starts, np.bool_))))
     best = standing.cost_nano
     for turn in range(rounds):
         left = 1.0 - (turn + 1) / rounds
         terms = floor.terms(
-            hard=True, share=0.0, active=active, coalition=coalition,
+            hard=True,
+            share=0.0,
+            active=active,
+            coalition=coalition,
             tolerance=tolerance * left * left,
+            refusal_weight=refusal_weight,
+            use_naive=False,
         )
         token = Token(floor.loads, floor.room, np.zeros(floor.starts, np.int64))
         token = contractors.relay(Improve(terms, trials // rounds), token)

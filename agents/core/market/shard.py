@@ -33,11 +33,12 @@ from agents.core.market.replies import (
     Regrets,
     Response,
     Standing,
+    Supplied,
     Terms,
     Token,
 )
 from agents.core.market.tables import ClassTables, supply_view
-from agents.core.market.units import NANO_PER_QW, Bools, Floats, Ints, nano_up
+from agents.core.market.units import NANO_PER_QW, NEVER, Bools, Floats, Ints, nano_up
 
 FORCED = 1
 """Protection of work that was forced in: a repair does not move it, an eviction may."""
@@ -191,31 +192,40 @@ class ShardBook:
     # -- settlement --------------------------------------------------------------------------
 
     def begin(self, mu_q: Ints, supply_q: Ints, outside: Bools, in_force: Bools) -> Standing:
-        """Put every workload at its best response; one copy a start.
+        """Put every workload at its best response.
 
         Args:
-            mu_q, supply_q: Announced prices.
+            mu_q, supply_q: [B, S, T], [B, A, T] announced prices of each start, or [S, T], [A, T]
+                for all.
             outside: [B] starts in which those refuse whose best cost passes their refusal value.
-            in_force: [B] starts in which accepted work stands where its contract says.
+            in_force: [B] starts in which accepted work stands where its contract says and
+                newcomers have no place yet.
         """
-        level = self._level(0, 0)
-        self.respond(mu_q, supply_q, outside=False)
-        rows = self._rows
-        starts = len(outside)
-        cost = level.value.astype(np.float64) * rows.power * NANO_PER_QW
-        dear = (cost > rows.refusal) & (rows.accepted == 0)
-        site = np.repeat(level.site[None, :], starts, axis=0)
-        site[np.asarray(outside)[:, None] & dear[None, :]] = REFUSED
-        self._plan = Plan(
-            site=site,
-            start=np.repeat(level.start[None, :], starts, axis=0),
-            periods=np.repeat(level.periods[None, :], starts, axis=0),
+        level, rows = self._level(0, 0), self._rows
+        starts, count = len(outside), len(rows.key)
+        mu_q = np.broadcast_to(mu_q, (starts, *mu_q.shape[-2:]))
+        supply_q = np.broadcast_to(supply_q, (starts, *supply_q.shape[-2:]))
+        plan = Plan(
+            site=np.empty((starts, count), np.int64),
+            start=np.empty((starts, count), np.int64),
+            periods=np.empty((starts, int(rows.period_ptr[-1])), np.int64),
             supply=np.full((starts, int(rows.supply_ptr[-1])), GRID, np.int64),
-            protected=np.zeros((starts, len(rows.key)), np.uint8),
+            protected=np.zeros((starts, count), np.uint8),
         )
-        for b in np.flatnonzero(in_force).tolist():
-            site[b][rows.accepted == 0] = REFUSED
-            self._put_in_force(b, np.flatnonzero(self._in_force >= 0))
+        self._plan = plan
+        for b in range(starts):
+            if b == 0 or np.any(mu_q[b] != mu_q[b - 1]) or np.any(supply_q[b] != supply_q[b - 1]):
+                self.respond(mu_q[b], supply_q[b], outside=False)
+                dear = level.value.astype(np.float64) * rows.power * NANO_PER_QW > rows.refusal
+                dear &= rows.accepted == 0
+            plan.site[b] = level.site
+            plan.start[b] = level.start
+            plan.periods[b] = level.periods
+            if in_force[b]:
+                plan.site[b][rows.accepted == 0] = REFUSED
+                self._put_in_force(b, np.flatnonzero(self._in_force >= 0))
+            elif outside[b]:
+                plan.site[b][dear] = REFUSED
         return self.standing()
 
     def standing(self, save: Bools | None = None) -> Standing:
@@ -321,23 +331,59 @@ class ShardBook:
                 mine,
                 terms.coalition,
                 terms.tolerance,
+                terms.refusal_weight,
                 np.uint64(terms.salts[b]),
             )
         return Token(np.rint(excess).astype(np.int64) + self._capacity[None], room, moved)
 
     def _offers(self, terms: Terms, starts: int) -> Ints:
+        """[B, V] what each slot is offered at; NEVER in starts that leave windows out."""
         slots = len(self._slot_q)
+        out = np.full((starts, slots), NEVER, np.int64)
         if slots == 0:
-            return np.zeros((starts, 0), np.int64)
+            return out
         market = self._need_market()
-        supply = terms.supply_q[market.slot_area, market.slot_period]
-        above = np.maximum(supply - self._slot_q, 0)
-        offer = self._slot_q + np.floor(terms.share * above).astype(np.int64)
-        return np.ascontiguousarray(np.repeat(offer[None, :], starts, axis=0))
+        for b in range(starts):
+            if terms.naive is None or not terms.naive[b]:
+                supply = terms.supply_q[b % len(terms.supply_q)]
+                above = supply[market.slot_area, market.slot_period] - self._slot_q
+                out[b] = self._slot_q + np.floor(terms.share * np.maximum(above, 0)).astype(
+                    np.int64
+                )
+        return out
+
+    # -- windows -----------------------------------------------------------------------------
+
+    def list_supplies(self, start: int) -> Supplied:
+        """List the half hours that stand where there are windows, by rising key."""
+        rows = self._rows
+        row, at, cell = self._window_halves(start)
+        slot = self._need_plan().supply[start][at]
+        return Supplied(self.organisation, self.groups, cell, rows.power[row], rows.key[row], slot)
+
+    def set_supplies(self, start: int, slots: Ints) -> int:
+        """Take over the slots of the listed half hours."""
+        _, at, _ = self._window_halves(start)
+        self._need_plan().supply[start][at] = slots
+        return len(at)
+
+    def _window_halves(self, start: int) -> tuple[Ints, Ints, Ints]:
+        """Give rows, places in ``supply`` and cells of half hours that stand where windows are."""
+        market, plan, rows = self._need_market(), self._need_plan(), self._rows
+        if len(self._slot_q) == 0:
+            nothing = np.zeros(0, np.int64)
+            return nothing, nothing, nothing
+        ptr, period, _ = self._spell(start, self._by_key)
+        count = np.diff(ptr)
+        row = np.repeat(self._by_key, count)
+        at = np.repeat(rows.supply_ptr[:-1][self._by_key] - ptr[:-1], count) + np.arange(len(row))
+        cell = market.area[plan.site[start][row]] * market.periods + period
+        there = np.diff(market.slot_ptr)[cell] > 0
+        return row[there], at[there], cell[there]
 
     # -- who is in the way -------------------------------------------------------------------
 
-    def crowds(self, loads: Ints, starts: Bools) -> list[Crowd]:
+    def crowds(self, loads: Ints, starts: Bools, *, everyone: bool) -> list[Crowd]:
         """Name the workloads in overfull cells, unprotected and small ones first."""
         plan, rows = self._need_plan(), self._rows
         out: list[Crowd] = []
@@ -345,7 +391,7 @@ class ShardBook:
             over = loads[b] > self._capacity
             touching = np.zeros(len(rows.key), np.uint8)
             touching_overfull(rows, plan, b, over, touching)
-            found = np.flatnonzero((touching != 0) & (plan.protected[b] != RESTORED))
+            found = np.flatnonzero((touching != 0) & (everyone | (plan.protected[b] != RESTORED)))
             size = rows.power[found] * rows.duration[found]
             order = np.lexsort(
                 (rows.key[found], size, plan.protected[b][found], rows.accepted[found])

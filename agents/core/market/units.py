@@ -20,14 +20,17 @@ Bools = NDArray[np.bool_]
 Q: Final = 1 << 32
 #: Money units in one GBP.
 NANO: Final = 1_000_000_000
-#: Dearest price of one cell, in Q units (512 GBP/kWh).
-MAX_PRICE: Final = 1 << 41
-#: Price of a cell that cannot be used; larger than any sum of usable cells.
+#: Dearest price of one cell, in Q units (128 GBP/kWh).
+MAX_PRICE: Final = 1 << 39
+#: Price of a cell that cannot be used.
 NEVER: Final = 1 << 52
-#: Longest horizon: NEVER times this still fits 63 bits, and MAX_PRICE times this is below NEVER.
+#: A sum from here on holds a cell that cannot be used, whatever the others cost: a sum of usable
+#: ones lies between plus and minus half of NEVER.
+UNUSABLE: Final = 1 << 51
+#: Longest horizon: NEVER times this still fits 63 bits.
 MAX_PERIODS: Final = 2047
 #: Largest allowed delay price times periods times duration, in Q units.
-MAX_DELAY: Final = 1 << 51
+MAX_DELAY: Final = 1 << 50
 #: 1e-9 GBP for one W over one half hour at one price unit: 1e9 / (2000 * 2^32).
 NANO_PER_QW: Final = 1e9 / (2000.0 * 4294967296.0)
 #: Largest relative rounding error of turning a price sum into money, with room to spare.
