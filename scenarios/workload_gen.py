@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scenarios.fleet import MASK_ALL, Fleet
 from scenarios.model import GeneratedWorkloads, Organisation, ScenarioFile, TraceModel
@@ -27,7 +28,11 @@ _STEP_MIN = 5
 _DRAWS = 4
 _MEDIUM_SPARE = 8
 _TIGHT_SPARE = 2
+_LATE_SPARE = 8
 _FEW_REGIONS = (3, 5)
+#: How often each priority from 0 to 9 is drawn. Priority scales what a refusal costs; from 4 on
+#: that is more than any usual price, so that a refusal says there was no room, not it was dear.
+_PRIORITIES: Final = np.array([0, 0, 0, 0, 15, 45, 18, 12, 7, 3], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ def lay_out(file: ScenarioFile, how: GeneratedWorkloads, jobs: Jobs, seed: int) 
     )
     periods = -(-jobs.duration_min // 30)
     home = _homes(file, how, places, owner, seed)
-    regions = _regions(how, places, home, seed)
+    regions = _regions(how, places, home, jobs.arrival_tick > 0, seed)
     late = jobs.first + periods > window
     tick = np.where(late, 0, jobs.arrival_tick)
     first = np.where(late, 0, jobs.first)
@@ -134,9 +139,7 @@ def lay_out(file: ScenarioFile, how: GeneratedWorkloads, jobs: Jobs, seed: int) 
         regions=regions,
         home=home,
         interruptible=interruptible.astype(np.int64),
-        priority=Stream(seed, "workloads/priority").choice(
-            np.array([0, 1, 2, 6, 10, 30, 10, 5, 3, 1], dtype=np.float64), count
-        ),
+        priority=Stream(seed, "workloads/priority").choice(_PRIORITIES, count),
         delay_micro=_delay_costs(seed, count),
         arrival_tick=tick,
         planted_site=site,
@@ -215,8 +218,17 @@ def _some(weights: Floats) -> Floats:
     return weights if weights.any() else np.ones_like(weights)
 
 
-def _regions(how: GeneratedWorkloads, places: Places, home: Ints, seed: int) -> Ints:
-    """Draw masks: home alone, home and two to four near regions, or every region with a site."""
+def _regions(
+    how: GeneratedWorkloads,
+    places: Places,
+    home: Ints,
+    late: NDArray[np.bool_],
+    seed: int,
+) -> Ints:
+    """Draw masks: home alone, home and two to four near regions, or every region with a site.
+
+    Late ones have more than one region, see ``_room``.
+    """
     present = 0
     for region in np.unique(places.region):
         present |= 1 << (int(region) - 1)
@@ -231,7 +243,7 @@ def _regions(how: GeneratedWorkloads, places: Places, home: Ints, seed: int) -> 
             mask |= 1 << (neighbour - 1)
             near_table[region, k + 2] = mask
     near = near_table[home, size] & present
-    some = np.where(kind < how.one_region, alone, near)
+    some = np.where((kind < how.one_region) & ~late, alone, near)
     return np.where(kind >= 1 - how.all_regions, present & MASK_ALL, some)
 
 
@@ -302,8 +314,9 @@ def _room(
     spare = Stream(seed, "workloads/spare")
     tight = spare.integers(0, _TIGHT_SPARE, count)
     medium = spare.integers(_TIGHT_SPARE + 1, _MEDIUM_SPARE, count)
-    # Who comes late finds others already running: a tight one could only miss.
-    extra = np.where((kind < how.tight) & (first == 0), tight, medium)
+    extra = np.where(kind < how.tight, tight, medium)
+    # Who comes late finds others already running: with little to spare it could only miss.
+    extra = np.where(first > 0, medium + _LATE_SPARE, extra)
     before = (spare.words(count) * (extra + 1)) >> 32
     loose = kind >= 1 - how.loose
     release = np.where(loose, first, np.maximum(start - before, first))
