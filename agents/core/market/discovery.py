@@ -39,6 +39,10 @@ class Round:
     loads_by_organisation: dict[str, Ints]
     refusing: int
     impossible: int
+    energy_w: int
+    """Watts times half hours of those asked."""
+    priced_nano: int
+    """Value of all capacity and windows at the prices."""
     sampled: bool
 
 
@@ -60,7 +64,7 @@ class Level:
         rounds: Calls for proposals.
         step: First step, as part of the mean value of energy.
         sample: Workloads asked, of 2^32; 0 asks all.
-        capacity_share: Energy of those asked / energy of all.
+        salt: Which of them.
     """
 
     rounds: int
@@ -97,11 +101,7 @@ def announce(
     for answer in answers:
         known = loads.get(answer.organisation)
         loads[answer.organisation] = answer.loads if known is None else known + answer.loads
-    priced = priced_capacity_nano(prices.mu_q, market.capacity_w)
-    if len(market.slot_q):
-        priced += priced_capacity_nano(
-            window_capacity_price_q(market, prices.supply_q), market.slot_w
-        )
+    priced = _priced(market, prices)
     return Round(
         number=number,
         prices=prices,
@@ -109,6 +109,8 @@ def announce(
         loads_by_organisation=loads,
         refusing=sum(answer.refusing for answer in answers),
         impossible=sum(answer.impossible for answer in answers),
+        energy_w=sum(answer.energy_w for answer in answers),
+        priced_nano=priced,
         sampled=level.sample != 0,
     )
 
@@ -119,7 +121,7 @@ def discover(
     start: Prices,
     levels: tuple[Level, ...],
     *,
-    shares: tuple[float, ...],
+    energy_w: int,
     first_number: int = 1,
     on_round: Callable[[Round], None] | None = None,
 ) -> Discovered:
@@ -130,7 +132,8 @@ def discover(
         contractors: Who answers.
         start: First prices (``opening_prices`` or those of the last conversation).
         levels: Stretches; later ones start from the best prices of those before.
-        shares: For each level the energy asked / all energy.
+        energy_w: Watts times half hours of all work; a sample climbs against its share of the
+            capacity.
         first_number: Number of the first round.
         on_round: Told of every round.
     """
@@ -139,8 +142,8 @@ def discover(
     best: Round | None = None
     number = first_number
     unit = float(np.abs(market.grid_q).mean()) + 1.0
-    for level, share in zip(levels, shares, strict=True):
-        climber = _Climber(market, prices, share, unit)
+    for level in levels:
+        climber = _Climber(market, prices, unit)
         level_best: Round | None = None
         for turn in range(level.rounds):
             current = announce(market, contractors, climber.prices(), level, number)
@@ -148,16 +151,22 @@ def discover(
             rounds.append(current)
             if on_round is not None:
                 on_round(current)
-            if level_best is None or current.bound_nano > level_best.bound_nano:
+            if turn == 0:
+                climber.share = current.energy_w / energy_w if energy_w else 1.0
+            if level_best is None or _scaled_bound(current, climber.share) > _scaled_bound(
+                level_best, climber.share
+            ):
                 level_best = current
             climber.climb(current, level.step * decay(turn, level.rounds))
-            climber.remember(turn >= level.rounds * 0.6)
+            climber.remember(keep=turn >= level.rounds * 0.6)
         averaged = announce(market, contractors, climber.average(), level, number)
         number += 1
         rounds.append(averaged)
         if on_round is not None:
             on_round(averaged)
-        if level_best is None or averaged.bound_nano > level_best.bound_nano:
+        if level_best is None or _scaled_bound(averaged, climber.share) > _scaled_bound(
+            level_best, climber.share
+        ):
             level_best = averaged
         prices = level_best.prices
         if not level_best.sampled and (best is None or level_best.bound_nano > best.bound_nano):
@@ -170,13 +179,31 @@ def discover(
     return Discovered(best.prices, best.bound_nano, tuple(rounds), best.refusing)
 
 
+def _scaled_bound(answer: Round, share: float) -> float:
+    """Give a sampled round's bound with the capacity shrunk to the sample's share.
+
+    The round itself subtracts the whole capacity at its prices.
+    """
+    return answer.bound_nano + (1.0 - share) * answer.priced_nano
+
+
+def _priced(market: Market, prices: Prices) -> int:
+    """Value of all capacity and windows at prices, 1e-9 GBP."""
+    priced = priced_capacity_nano(prices.mu_q, market.capacity_w)
+    if len(market.slot_q):
+        priced += priced_capacity_nano(
+            window_capacity_price_q(market, prices.supply_q), market.slot_w
+        )
+    return priced
+
+
 class _Climber:
     """State of the ascent; all tables [S, T] or [A, T], prices in units of ``unit``."""
 
-    def __init__(self, market: Market, start: Prices, share: float, unit: float) -> None:
+    def __init__(self, market: Market, start: Prices, unit: float) -> None:
         self._market = market
         self._unit = unit
-        self._capacity = np.maximum(market.capacity_w * share, 1.0)
+        self.share = 1.0
         self._mu = start.mu_q / unit
         self._supply = start.supply_q / unit
         self._push = np.zeros(self._mu.shape)
@@ -186,7 +213,7 @@ class _Climber:
         self._sum_supply = np.zeros(self._supply.shape)
         self._kept = 0
         self._beta = (1.0, 1.0)
-        self._windows = _WindowClimber(market, share, unit) if len(market.slot_q) else None
+        self._windows = _WindowClimber(market, unit) if len(market.slot_q) else None
 
     def prices(self) -> Prices:
         return self._quantised(self._mu, self._supply)
@@ -197,7 +224,7 @@ class _Climber:
             return self.prices()
         return self._quantised(self._sum_mu / kept, self._sum_supply / kept)
 
-    def remember(self, keep: bool) -> None:  # noqa: FBT001
+    def remember(self, *, keep: bool) -> None:
         if keep:
             self._sum_mu += self._mu
             self._sum_supply += self._supply
@@ -207,10 +234,11 @@ class _Climber:
         loads = np.zeros(self._mu.shape)
         for part in answer.loads_by_organisation.values():
             loads += part
-        gradient = np.clip((loads - self._capacity) / self._capacity, -1.0, 10.0)
+        capacity = np.maximum(self._market.capacity_w * self.share, 1.0)
+        gradient = np.clip((loads - capacity) / capacity, -1.0, 10.0)
         self._mu = np.maximum(0.0, self._mu + step * self._direction(gradient))
         if self._windows is not None:
-            self._supply = self._windows.climb(self._supply, loads, step)
+            self._supply = self._windows.climb(self._supply, loads / self.share, step)
 
     def _direction(self, gradient: Floats) -> Floats:
         self._push = MOMENTUM * self._push + (1.0 - MOMENTUM) * gradient
@@ -229,16 +257,15 @@ class _Climber:
 class _WindowClimber:
     """Moves the supply price between the cheapest window and the grid."""
 
-    def __init__(self, market: Market, share: float, unit: float) -> None:
+    def __init__(self, market: Market, unit: float) -> None:
         self._market = market
-        self._share = share
         grid = market.area_grid_q() / unit
         cheapest = grid.copy()
         np.minimum.at(cheapest, (market.slot_area, market.slot_period), market.slot_q / unit)
         self._low, self._high = cheapest, grid
         self._slot_value = market.slot_q / unit
         self._whole = np.zeros(grid.shape)
-        np.add.at(self._whole, (market.slot_area, market.slot_period), market.slot_w * share)
+        np.add.at(self._whole, (market.slot_area, market.slot_period), market.slot_w)
         self._push = np.zeros(grid.shape)
         self._size = np.zeros(grid.shape)
 
@@ -247,7 +274,7 @@ class _WindowClimber:
         cells = (market.slot_area, market.slot_period)
         cheaper = self._slot_value < supply[cells]
         offered = np.zeros(supply.shape)
-        np.add.at(offered, cells, np.where(cheaper, market.slot_w * self._share, 0.0))
+        np.add.at(offered, cells, np.where(cheaper, market.slot_w, 0.0))
         drawn = np.zeros(supply.shape)
         np.add.at(drawn, market.area, loads)
         there = self._whole > 0.0

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from agents.core.market.fleet import Rows
 from agents.core.market.jit import kernel
 from agents.core.market.kernels_search import Plan
-from agents.core.market.units import MONEY_EPS, NANO_PER_QW, Bools, Ints
+from agents.core.market.units import MONEY_EPS, NANO_PER_QW, NEVER, Bools, Floats, Ints
 
 
 @kernel
@@ -118,3 +118,49 @@ def tally_rows(
                 total += price + rows.omega[i] * (t - rows.release[i])
             exact = np.float64(total) * np.float64(rows.power[i]) * NANO_PER_QW
             cost[b] += np.int64(np.ceil(exact + abs(exact) * MONEY_EPS))
+
+
+@kernel
+def standing_rows(
+    rows: Rows,
+    plan: Plan,
+    b: int,
+    hard: bool,
+    excess: Floats,
+    grid: Ints,
+    mu: Floats,
+    rho: Floats,
+    ramp: Floats,
+    offer: Ints,
+    out: Ints,
+) -> None:
+    """Write each workload's price sum incl. delay where it stands, own load taken out, into out.
+
+    The prices are those of a sweep (``kernels_search``), quoted for the workload's own power.
+    """
+    windows = offer.shape[0] > 0
+    for i in range(rows.key.shape[0]):
+        site = plan.site[b, i]
+        out[i] = NEVER
+        if site < 0:
+            continue
+        at = rows.period_ptr[i]
+        supply_at = rows.supply_ptr[i]
+        apart = rows.interruptible[i] != 0
+        p = np.float64(rows.power[i])
+        total = np.int64(0)
+        for j in range(rows.duration[i]):
+            t = plan.periods[b, at + j] if apart else plan.start[b, i] + j
+            x = excess[site, t]
+            if hard:
+                extra = mu[site, t]
+            else:
+                extra = max(0.0, mu[site, t] + rho[site, t] * (x - 0.5 * p))
+                extra += ramp[site, t] * min(max(x / p, 0.0), 1.0)
+            price = grid[site, t] + np.int64(extra)
+            if windows:
+                v = plan.supply[b, supply_at + j]
+                if v >= 0:
+                    price += offer[v] - grid[site, t]
+            total += price + rows.omega[i] * (t - rows.release[i])
+        out[i] = total

@@ -312,6 +312,34 @@ def find_place(
 
 
 @kernel
+def quote_table(
+    power: int,
+    hard: bool,
+    excess: Floats,
+    grid: Ints,
+    capacity: Ints,
+    mu: Floats,
+    rho: Floats,
+    ramp: Floats,
+    offer: Ints,
+    room: Ints,
+    area: Ints,
+    ptr: Ints,
+    slot_period: Ints,
+    out: Ints,
+) -> None:
+    """Write the quotes of all cells [S, T] for one power into ``out``."""
+    sites, horizon = grid.shape
+    slots = np.empty(2, np.int64)
+    for s in range(sites):
+        quote_cells(power, hard, excess[s], grid[s], capacity[s], mu[s], rho[s], ramp[s], out[s])
+        if room.shape[0] > 0:
+            slots[0] = ptr[area[s] * horizon]
+            slots[1] = ptr[(area[s] + 1) * horizon]
+            add_offers(power, 0, slots, grid[s], slot_period, offer, room, out[s])
+
+
+@kernel
 def add_power(excess: Floats, power: float) -> None:
     """Add watts to consecutive cells."""
     for t in range(excess.shape[0]):

@@ -106,7 +106,7 @@ def sweep_groups(
         salts: [B] salt of each start's order.
         active: [B] starts that take part.
         outside: [B] whether a workload may refuse when its priced cost passes its refusal value.
-        chosen: [n] workloads that take part; empty for all.
+        chosen: [B, n] workloads that take part; empty for all.
         hard: Hard capacity instead of soft.
         visit: Who is asked: VISIT_ALL; VISIT_OVERFULL, unprotected work that touches an overfull
             cell; VISIT_MISSING, work without a place, largest first.
@@ -144,7 +144,7 @@ def sweep_groups(
             for g in range(place.shape[0] - 1):
                 count = 0
                 for i in range(place[g], place[g + 1]):
-                    if chosen.shape[0] == 0 or chosen[i] != 0:
+                    if chosen.shape[0] == 0 or chosen[b, i] != 0:
                         members[count] = i
                         count += 1
                 if visit == VISIT_MISSING:

@@ -25,6 +25,7 @@ from agents.core.market.discovery import (
     opening_prices,
 )
 from agents.core.market.outcome import Outcome
+from agents.core.market.order import salt_of
 from agents.core.market.plans import Places, Proposals, join_by_organisation
 from agents.core.market.problem import Market
 from agents.core.market.questions import (
@@ -61,6 +62,8 @@ R = TypeVar("R")
 
 MULTI_START_UP_TO = 2_000
 CLASSES_UP_TO = 9_999
+#: Above so many workloads discovery asks samples.
+SAMPLE_FROM = 20_000
 
 
 class Quality(StrEnum):
@@ -99,6 +102,8 @@ class Options:
     quality: Quality = Quality.NORMAL
     starts: int = 8
     """Starts where there are at most 2,000 workloads."""
+    proposals_up_to: int = 200_000
+    """Most workloads whose single proposals are kept for the log."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,16 +162,12 @@ def negotiate(
     counted.ask(Open(market, edges, tuple(in_force)))
     tell("discovery")
     start = Prices(warm.mu_q, _clipped(market, warm.supply_q)) if warm else opening_prices(market)
-    first = counted.ask(Propose(start.mu_q, start.supply_q))
-    found = discover(
-        market,
-        counted,
-        start,
-        _levels(options, count, warm=warm is not None),
-        shares=(1.0,),
-        on_round=on_round,
-    )
-    interim = counted.ask(Propose(found.prices.mu_q, found.prices.supply_q))
+    logged = count <= options.proposals_up_to
+    first = counted.ask(Propose(start.mu_q, start.supply_q)) if logged else []
+    energy = sum(part.energy_w for part in about)
+    levels = _levels(options, count, warm=warm is not None)
+    found = discover(market, counted, start, levels, energy_w=energy, on_round=on_round)
+    interim = counted.ask(Propose(found.prices.mu_q, found.prices.supply_q)) if logged else []
     tell("settlement")
     mustered = count <= MUSTER_UP_TO
     if mustered:
@@ -180,6 +181,7 @@ def negotiate(
         plan=_repair_plan(about, mustered=mustered),
         mustered=mustered,
         seed=options.seed,
+        typical_w=energy // max(sum(part.half_hours for part in about), 1) or 1,
     )
     if count <= MULTI_START_UP_TO and count > 1:
         tell("coalitions")
@@ -301,11 +303,23 @@ def _edges(market: Market, about: list[Description], count: int) -> Ints:
 
 
 def _levels(options: Options, count: int, *, warm: bool) -> tuple[Level, ...]:
+    """Plan the discovery: all workloads where that is cheap, else growing samples."""
     rounds = {Quality.FAST: 40, Quality.NORMAL: 60, Quality.BEST: 120}[options.quality]
+    salt = int(salt_of(options.seed, 0))
     if warm:
-        rounds = rounds // 2
-    _ = count
-    return (Level(rounds, 0.05 if warm else 0.1),)
+        first = Level(rounds // 2, 0.05)
+    else:
+        first = Level(rounds, 0.1)
+    if count <= SAMPLE_FROM:
+        return (first,)
+    small = replace(first, sample=_sample(SAMPLE_FROM, count), salt=salt)
+    large = Level(15, 0.01, sample=_sample(4 * SAMPLE_FROM, count), salt=salt)
+    return (small, large)
+
+
+def _sample(wanted: int, count: int) -> int:
+    """Give the share of workloads to ask, of 2^32; 0 asks all."""
+    return 0 if wanted >= count else (wanted << 32) // count
 
 
 def _starts(
@@ -329,7 +343,7 @@ def _starts(
     in_force = [False] * len(outside)
     naive = [False] * len(outside)
     if len(market.slot_q):
-        prices.append(_without_windows(market, contractors, found.prices))
+        prices.append(_without_windows(market, contractors, found.prices, options, about))
         outside.append(False)
         in_force.append(False)
         naive.append(True)
@@ -347,11 +361,24 @@ def _starts(
     )
 
 
-def _without_windows(market: Market, contractors: Contractors, prices: Prices) -> Prices:
+def _without_windows(
+    market: Market,
+    contractors: Contractors,
+    prices: Prices,
+    options: Options,
+    about: list[Description],
+) -> Prices:
     """Find congestion prices for a market whose windows nobody knows of."""
     bare = replace(market, windows=(), window_q=market.window_q[:0], window_w=market.window_w[:0])
     start = Prices(prices.mu_q, market.area_grid_q())
-    found = discover(bare, contractors, start, (Level(30, 0.05),), shares=(1.0,))
+    count = sum(part.workloads for part in about)
+    found = discover(
+        bare,
+        contractors,
+        start,
+        _levels(options, count, warm=True),
+        energy_w=sum(part.energy_w for part in about),
+    )
     return found.prices
 
 

@@ -276,3 +276,17 @@ class SetSupplies:
         """Answer on a shard: how many half hours it took over."""
         mine = self.slots[self.shards.index((book.organisation, book.groups))]
         return book.set_supplies(self.start, mine)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choose:
+    """Which of your workloads could gain enough to be asked in the sweeps to come?"""
+
+    terms: Terms
+    token: Token
+    power_w: int
+    least_gain_q: int
+
+    def put(self, book: ShardBook) -> int:
+        """Answer on a shard: how many."""
+        return book.choose(self.terms, self.token, self.power_w, self.least_gain_q)

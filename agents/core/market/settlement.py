@@ -17,6 +17,7 @@ from agents.core.market.problem import Market
 from agents.core.market.kernels_settle import VISIT_ALL, VISIT_MISSING, VISIT_OVERFULL
 from agents.core.market.questions import (
     Begin,
+    Choose,
     Evict,
     Improve,
     NameCrowds,
@@ -29,6 +30,9 @@ from agents.core.market.replies import Crowd, Standing, Terms, Token
 from agents.core.market.units import Bools, Floats, Ints
 from agents.core.market.windows import pack
 
+#: Least gain, a half hour and as part of the mean value of energy, that brings a workload into a
+#: filtered sweep.
+LEAST_GAIN = 0.002
 #: How far congestion prices follow the loads after a sweep.
 FOLLOW = 0.3
 REPAIR_GROWTH = 1.2
@@ -101,7 +105,9 @@ class Floor:
     """[B] mean positive congestion price, Q units."""
     outside: Bools
     seed: int
-    mustered: bool = False
+    mustered: bool
+    typical_w: int
+    """Typical power of a workload."""
     steps: int = 0
     moves: list[tuple[str, Ints]] = field(default_factory=list)
 
@@ -132,6 +138,13 @@ class Floor:
         self.moves.append((name, token.moved))
         return token.moved
 
+    def choose(self, contractors: Contractors, terms: Terms) -> None:
+        """Let shards choose who takes part in a filtered step; nothing to do where all do."""
+        if terms.filtered:
+            token = Token(self.loads, self.room, np.zeros(self.starts, np.int64))
+            least = int(LEAST_GAIN * float(np.abs(self.market.grid_q).mean()))
+            contractors.ask(Choose(terms, token, self.typical_w, least))
+
     def terms(
         self,
         *,
@@ -144,7 +157,6 @@ class Floor:
         outside: Bools | None = None,
         visit: int = VISIT_ALL,
         use_naive: bool = True,
-        filtered: bool = False,
         protect: bool = False,
         passes: int = 1,
         growth: float = 0.0,
@@ -167,7 +179,7 @@ class Floor:
             active=np.ones(self.starts, np.bool_) if active is None else active,
             salts=tuple(int(salt_of(self.seed, start, self.steps)) for start in range(self.starts)),
             visit=visit,
-            filtered=filtered,
+            filtered=not self.mustered and visit == VISIT_ALL,
             protect=protect,
             passes=passes,
             growth=growth,
@@ -204,7 +216,13 @@ def merged(parts: list[Standing]) -> Standing:
 
 
 def lay_floor(
-    market: Market, starts: Starts, standing: Standing, *, seed: int, mustered: bool
+    market: Market,
+    starts: Starts,
+    standing: Standing,
+    *,
+    seed: int,
+    mustered: bool,
+    typical_w: int,
 ) -> Floor:
     """Give the state of the starts right after their best responses."""
     least = 0.05 * float(np.abs(market.grid_q).mean()) + 1.0
@@ -222,13 +240,16 @@ def lay_floor(
         outside=starts.outside,
         seed=seed,
         mustered=mustered,
+        typical_w=typical_w,
     )
 
 
 def sweep_softly(floor: Floor, contractors: Contractors, schedule: Schedule, active: Bools) -> None:
     """Run the soft sweeps; prices follow after each."""
     for kappa, ramp in zip(schedule.kappa, schedule.ramp, strict=True):
-        floor.run(contractors, "sweep", floor.terms(kappa=kappa, ramp=ramp, active=active))
+        terms = floor.terms(kappa=kappa, ramp=ramp, active=active)
+        floor.choose(contractors, terms)
+        floor.run(contractors, "sweep", terms)
         floor.follow(kappa, active)
 
 
@@ -399,6 +420,7 @@ def finish(
             outside=active & (theta == 0.0),
             use_naive=use_naive,
         )
+        floor.choose(contractors, terms)
         moved = floor.run(contractors, "finish", terms)
         if theta == 0.0:
             active = active & (moved > 0)
@@ -426,13 +448,14 @@ def settle(
     plan: RepairPlan,
     seed: int,
     mustered: bool,
+    typical_w: int,
     thetas: tuple[float, ...] = (0.3, 0.0, 0.0, 0.0),
 ) -> tuple[Floor, Standing]:
     """Settle all starts; gives the manager's state and where each start stands."""
     standing = merged(
         contractors.ask(Begin(starts.mu_q, starts.supply_q, starts.outside, starts.in_force))
     )
-    floor = lay_floor(market, starts, standing, seed=seed, mustered=mustered)
+    floor = lay_floor(market, starts, standing, seed=seed, mustered=mustered, typical_w=typical_w)
     fresh = ~starts.in_force
     if fresh.any():
         sweep_softly(floor, contractors, schedule, fresh)

@@ -17,11 +17,12 @@ from agents.core.market.kernels_improve import improve_start
 from agents.core.market.kernels_plan import (
     add_loads,
     price_rows,
+    standing_rows,
     tally_rows,
     touching_overfull,
 )
 from agents.core.market.kernels_respond import REFUSED, prefix_sums, respond_rows
-from agents.core.market.kernels_search import Plan, Prices
+from agents.core.market.kernels_search import Plan, Prices, quote_table
 from agents.core.market.kernels_settle import sweep_groups
 from agents.core.market.order import GROUPS, Keys, groups_of, sampled
 from agents.core.market.plans import Places, Proposals
@@ -137,7 +138,7 @@ class ShardBook:
         self._samples: dict[tuple[int, int], _Level] = {}
         self._plan = None
         self._saved = None
-        self._chosen = np.zeros(0, np.uint8)
+        self._chosen = np.zeros((0, 0), np.uint8)
         self._by_key = np.argsort(self._rows.key, kind="stable")
         self._in_force = _old_positions(self._force, self._rows)
 
@@ -266,21 +267,12 @@ class ShardBook:
     def sweep(self, terms: Terms, token: Token) -> Token:
         """Let this shard's workloads move one by one, group after group."""
         plan = self._need_plan()
-        starts, sites, periods = token.loads.shape
-        shape = (starts, sites, periods)
+        starts = token.loads.shape[0]
         capacity = self._capacity
         excess = (token.loads - capacity[None]).astype(np.float64)
         room = np.array(token.room)
         moved = np.array(token.moved)
-        scale = np.where(capacity > 0, 1.0 / np.maximum(capacity, 1), 0.0)
-        prices = Prices(
-            grid=self._grid,
-            capacity=capacity,
-            mu=_spread(terms.mu_q.astype(np.float64), shape),
-            rho=np.ascontiguousarray(terms.rho_scale[:, None, None] * scale[None]),
-            ramp=_spread(terms.ramp if token.ramp is None else token.ramp, shape),
-            offer=self._offers(terms, starts),
-        )
+        prices = self._prices(terms, starts, excess.shape, token.ramp)
         before = plan.site.copy() if terms.protect else plan.site
         sweep_groups(
             self._rows,
@@ -293,7 +285,7 @@ class ShardBook:
             np.array(terms.salts, dtype=np.uint64),
             np.array(terms.active, dtype=np.bool_),
             np.array(terms.outside, dtype=np.bool_),
-            self._chosen if terms.filtered else np.zeros(0, np.uint8),
+            self._chosen if terms.filtered else np.zeros((0, 0), np.uint8),
             terms.hard,
             terms.visit,
             terms.passes,
@@ -335,6 +327,89 @@ class ShardBook:
                 np.uint64(terms.salts[b]),
             )
         return Token(np.rint(excess).astype(np.int64) + self._capacity[None], room, moved)
+
+    def choose(self, terms: Terms, token: Token, power_w: int, least_gain_q: int) -> int:
+        """Choose who takes part in filtered sweeps: those who could gain enough at present.
+
+        Everybody is compared at the same quotes, made for a typical power; a sweep then asks
+        those chosen one by one at exact ones.
+
+        Args:
+            terms: Prices of the sweep to come.
+            token: Loads and room at its beginning; only the first start counts.
+            power_w: Typical power.
+            least_gain_q: Least gain a half hour, Q units.
+
+        Returns:
+            How many are chosen.
+        """
+        plan, rows, level = self._need_plan(), self._rows, self._level(0, 0)
+        starts = token.loads.shape[0]
+        excess = (token.loads - self._capacity[None]).astype(np.float64)
+        prices = self._prices(terms, starts, excess.shape, None)
+        self._chosen = np.zeros((starts, len(rows.key)), np.uint8)
+        table = np.empty(self._grid.shape, np.int64)
+        now = np.empty(len(rows.key), np.int64)
+        chosen = 0
+        for b in np.flatnonzero(terms.active).tolist():
+            quote_table(
+                power_w,
+                terms.hard,
+                excess[b],
+                self._grid,
+                self._capacity,
+                prices.mu[b],
+                prices.rho[b],
+                prices.ramp[b],
+                prices.offer[b],
+                np.array(token.room[b]),
+                self._supplies.area,
+                self._supplies.ptr,
+                self._supplies.period,
+                table,
+            )
+            classes = np.repeat(table[None], len(self._edges) + 1, axis=0)
+            respond_rows(
+                rows,
+                classes,
+                prefix_sums(classes),
+                False,
+                level.site,
+                level.start,
+                level.periods,
+                level.value,
+                np.zeros(self._grid.shape, np.int64),
+            )
+            standing_rows(
+                rows,
+                plan,
+                b,
+                terms.hard,
+                excess[b],
+                self._grid,
+                prices.mu[b],
+                prices.rho[b],
+                prices.ramp[b],
+                prices.offer[b],
+                now,
+            )
+            self._chosen[b] = now - level.value > least_gain_q * rows.duration
+            chosen += int(self._chosen[b].sum())
+        return chosen
+
+    def _prices(
+        self, terms: Terms, starts: int, shape: tuple[int, ...], ramp: Floats | None
+    ) -> Prices:
+        capacity = self._capacity
+        scale = np.where(capacity > 0, 1.0 / np.maximum(capacity, 1), 0.0)
+        return Prices(
+            grid=self._grid,
+            capacity=capacity,
+            mu=_spread(terms.mu_q.astype(np.float64), shape),
+            rho=np.ascontiguousarray(terms.rho_scale[:, None, None] * scale[None]),
+            ramp=_spread(terms.ramp if ramp is None else ramp, shape),
+            offer=self._offers(terms, starts),
+        )
 
     def _offers(self, terms: Terms, starts: int) -> Ints:
         """[B, V] what each slot is offered at; NEVER in starts that leave windows out."""
@@ -595,7 +670,7 @@ def _subset(rows: Rows, chosen: Ints) -> Rows:
     )
 
 
-def _spread(table: Floats, shape: tuple[int, int, int]) -> Floats:
+def _spread(table: Floats, shape: tuple[int, ...]) -> Floats:
     """Copy a table that may be the same for all starts or cells to its full shape."""
     return np.array(np.broadcast_to(table, shape), dtype=np.float64, order="C")
 
