@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from agents.core.market.problem import CARBON_VALUE_GBP_PER_KG, Market, build_ma
 from agents.core.market.units import NANO, Floats, Ints, q_to_price
 from agents.plan_batch import NOT_STATED, Batch
 from agents.plan_grid import PlanGrid
+from agents.plan_objective import Objective, value_weights
 from schema.errors import InputError
 from schema.units import GRAMS_PER_KG, HOURS_PER_PERIOD
 
@@ -32,17 +32,6 @@ ORGANISATION = "plan"
 _ORDINARY_PRIORITY = 5
 #: Refusals add up in 63 bits; half of that is left for costs.
 _MOST_REFUSALS_NANO = 2**62
-
-
-class Objective(StrEnum):
-    """What counts."""
-
-    BALANCED = "balanced"
-    """Price, and carbon at its value."""
-    CARBON = "carbon"
-    """Carbon alone."""
-    COST = "cost"
-    """Price alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,19 +79,6 @@ class PlanReport:
     negotiate_s: float
     wall_s: float
     digest: str
-
-
-def value_weights(
-    objective: Objective, carbon_value_gbp_per_kg: float = CARBON_VALUE_GBP_PER_KG
-) -> tuple[float, float]:
-    """Give what GBP of price and kg of carbon weigh: (price weight, GBP per kg)."""
-    match objective:
-        case Objective.BALANCED:
-            return 1.0, carbon_value_gbp_per_kg
-        case Objective.CARBON:
-            return 0.0, carbon_value_gbp_per_kg or CARBON_VALUE_GBP_PER_KG
-        case Objective.COST:
-            return 1.0, 0.0
 
 
 def build_job(

@@ -184,7 +184,8 @@ def _regions(table: Table, grid: PlanGrid) -> tuple[Bools, Ints, Ints]:
     def home_of(text: str) -> int:
         return _home(text, grid) if text else 0
 
-    sets = table.each("regions", allowed, ())
+    nothing: tuple[int, ...] = ()
+    sets = table.each("regions", allowed, nothing)
     homes = table.each("home_region", home_of, 0)
     masks = np.zeros((len(dict.fromkeys(sets)), len(grid.regions)), np.bool_)
     number: dict[tuple[int, ...], int] = {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from agents.plan import Job, Schedule
@@ -22,30 +23,34 @@ AWARDED = "awarded"
 REFUSED = "refused"
 
 
-def schedule_csv(job: Job, schedule: Schedule) -> str:
-    """Write a schedule as CSV text."""
+def rows_of(job: Job, schedule: Schedule) -> Iterator[tuple[str, ...]]:
+    """Give the header and the rows of a schedule as text."""
     grid = job.grid
     instants = [
         format_instant(half_hour_start(number)) for number in range(grid.origin, grid.end + 1)
     ]
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(SCHEDULE_COLUMNS)
     ptr = schedule.ptr.tolist()
     segments = list(
         zip(
-            schedule.region.tolist(),
+            map(str, schedule.region.tolist()),
             (schedule.first - grid.origin).tolist(),
             (schedule.end - grid.origin).tolist(),
             strict=True,
         )
     )
+    yield SCHEDULE_COLUMNS
     for at, name in enumerate(job.batch.names.tolist()):
         mine = segments[ptr[at] : ptr[at + 1]]
         if not mine:
-            writer.writerow((name, REFUSED, "", "", ""))
+            yield (name, REFUSED, "", "", "")
         for region, first, end in mine:
-            writer.writerow((name, AWARDED, region, instants[first], instants[end]))
+            yield (name, AWARDED, region, instants[first], instants[end])
+
+
+def schedule_csv(job: Job, schedule: Schedule) -> str:
+    """Write a schedule as CSV text."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows(rows_of(job, schedule))
     return out.getvalue()
 
 
