@@ -16,14 +16,16 @@ help: ## what can be made
 $(STAMP): pyproject.toml package.json package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "gridpact needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	@test -x $(BIN)/python || { echo "[1/3] virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "[2/3] Python packages (about 600 MB once, a minute or two)"
+	@test -x $(BIN)/python || { echo "[1/4] virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "[2/4] Python packages (about 600 MB once, a minute or two)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 2> >(grep -v '^WARNING: Location' >&2)
 	@$(BIN)/python -c 'from storage.embedded.node import find_node; find_node()' >/dev/null 2>&1 \
 	  || { echo "      no Node >= 20.19 here: taking it from PyPI (61 MB)"; \
 	       $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[node]' 2> >(grep -v '^WARNING: Location' >&2); }
-	@echo "[3/3] embedded Supabase: PostgreSQL and its REST API (about 80 MB once)"
+	@echo "[3/4] embedded Supabase: PostgreSQL and its REST API (about 80 MB once)"
 	@$(BIN)/python -c 'from storage.cli_supabase import app; app()' install
+	@echo "[4/4] compiling the market's kernels (once, about a minute)"
+	@$(BIN)/python -m agents.core.warm
 	@touch $@
 
 setup: $(STAMP) ## virtual environment, packages and the embedded Supabase
