@@ -168,7 +168,8 @@ def respond_rows(
     run_class = -1
     run_mask = -1
     run_duration = -1
-    for i in range(rows.key.shape[0]):
+    count_rows = rows.key.shape[0]
+    for i in range(count_rows):
         d = rows.duration[i]
         k = rows.power_class[i]
         m = rows.mask[i]
@@ -185,14 +186,25 @@ def respond_rows(
                 run_class = k
                 run_mask = m
                 run_duration = d
-                for t in range(horizon + 1):
-                    least[t] = np.int64(NEVER) * 2
+                # A run of one needs its own starts only.
+                low_at = 0
+                high_at = horizon + 1 - d
+                if i + 1 == count_rows or (
+                    rows.power_class[i + 1] != k
+                    or rows.mask[i + 1] != m
+                    or rows.duration[i + 1] != d
+                ):
+                    low_at = first
+                    high_at = last
+                into = least[low_at:high_at]
+                for t in range(into.shape[0]):
+                    into[t] = np.int64(NEVER) * 2
                 for j in range(first_site, last_site):
                     row = sums[k, rows.mask_site[j]]
-                    low = row[: horizon + 1 - d]
-                    high = row[d:]
-                    for t in range(low.shape[0]):
-                        least[t] = min(least[t], high[t] - low[t])
+                    low = row[low_at:high_at]
+                    high = row[low_at + d : high_at + d]
+                    for t in range(into.shape[0]):
+                        into[t] = min(into[t], high[t] - low[t])
             slope = omega * d
             best, at = least_sloped(least[first:last], slope)
             best += slope * first

@@ -306,15 +306,11 @@ def _levels(options: Options, count: int, *, warm: bool) -> tuple[Level, ...]:
     """Plan the discovery: all workloads where that is cheap, else growing samples."""
     rounds = {Quality.FAST: 40, Quality.NORMAL: 60, Quality.BEST: 120}[options.quality]
     salt = int(salt_of(options.seed, 0))
-    if warm:
-        first = Level(rounds // 2, 0.05)
-    else:
-        first = Level(rounds, 0.1)
     if count <= SAMPLE_FROM:
-        return (first,)
-    small = replace(first, sample=_sample(SAMPLE_FROM, count), salt=salt)
-    large = Level(15, 0.01, sample=_sample(4 * SAMPLE_FROM, count), salt=salt)
-    return (small, large)
+        return (Level(rounds // 2, 0.05) if warm else Level(rounds, 0.1),)
+    few, more = _sample(SAMPLE_FROM, count), _sample(4 * SAMPLE_FROM, count)
+    small = Level(rounds // 2 if warm else rounds, 0.1 if warm else 0.3, few, salt)
+    return (small, Level(15, 0.005, more, salt))
 
 
 def _sample(wanted: int, count: int) -> int:

@@ -35,8 +35,6 @@ from agents.core.market.windows import pack
 LEAST_GAIN = 0.002
 #: How far congestion prices follow the loads after a sweep.
 FOLLOW = 0.3
-REPAIR_GROWTH = 1.2
-REPAIR_STEP = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,9 @@ class RepairPlan:
     rounds: int
     passes: int
     tries: int
+    growth: float = 1.2
+    """Factor of an overfull cell's ramp after a pass, and what is added, in mean prices."""
+    step: float = 0.3
     enough: int = 3
     """Once a quarter of the rounds are over: stop as soon as so many starts are clean."""
 
@@ -65,9 +66,9 @@ ALONE_REPAIR = RepairPlan(rounds=25, passes=20, tries=4)
 """One organisation in one shard: many passes before it has to speak."""
 SMALL_REPAIR = RepairPlan(rounds=60, passes=3, tries=4)
 """Several organisations: too many passes of one drive it away from work it could share with."""
-LARGE_REPAIR = RepairPlan(rounds=40, passes=1, tries=6)
+LARGE_REPAIR = RepairPlan(rounds=40, passes=1, tries=6, growth=1.3, step=0.5)
 SMALL = Schedule(kappa=(1.0,) * 8, ramp=(0.0, 0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4))
-LARGE = Schedule(kappa=(1.0,) * 6, ramp=(0.0, 0.0, 0.0, 0.02, 0.05, 0.1))
+LARGE = Schedule(kappa=(1.0, 1.0, 2.0, 2.0, 4.0, 4.0), ramp=(0.0, 0.0, 0.0, 0.02, 0.05, 0.1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,7 +259,7 @@ def repair(
 ) -> None:
     """Empty the overfull cells: their ramp grows pass by pass, that of others stays."""
     table = np.full(floor.loads.shape, ramp) * floor.mean_price[:, None, None]
-    step = REPAIR_STEP * floor.mean_price
+    step = plan.step * floor.mean_price
     for turn in range(plan.rounds):
         over = floor.overfull() & active
         clean = int((active & ~over).sum())
@@ -270,7 +271,7 @@ def repair(
             active=over,
             visit=VISIT_OVERFULL,
             passes=plan.passes,
-            growth=REPAIR_GROWTH,
+            growth=plan.growth,
             growth_step=step,
         )
         floor.run(contractors, "repair", terms, table)
