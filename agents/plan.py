@@ -158,7 +158,7 @@ def schedule_of(job: Job, outcome: Outcome) -> Schedule:
     begins = np.ones(len(owner), np.bool_)
     begins[1:] = (np.diff(owner) != 0) | (np.diff(places.period) != 1)
     at = np.flatnonzero(begins)
-    last = np.append(at[1:], len(owner)) - 1
+    last = np.append(at, len(owner))[1:] - 1
     segments = np.bincount(owner[at], minlength=len(places))
     place_ptr = np.concatenate(([0], np.cumsum(segments)))
     count = segments[rank]

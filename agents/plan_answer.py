@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -129,29 +130,22 @@ def answer(
     why = stored if isinstance(stored, str) else ""
     if isinstance(stored, Figures):
         try:
-            return find_best(_not_before(question, stored, now), stored), stored
+            return find_best(not_before(question, stored, now), stored), stored
         except InputError as exc:
             why = str(exc)
-    bundled = bundled_figures()
+    bundled = replace(bundled_figures(), notes=(why,))
     try:
         return find_best(question, bundled), bundled
     except InputError as exc:
         raise InputError(f"{why}; {exc}; give --grid G.csv", **exc.details) from exc
 
 
-def _not_before(question: Question, figures: Figures, now: datetime) -> Question:
+def not_before(question: Question, figures: Figures, now: datetime) -> Question:
+    """Look from now on where figures are live and no earliest start is asked for."""
     if figures.simulated or question.earliest_start is not None:
         return question
     first = half_hour_start(figures.grid.origin)
-    return Question(
-        question.duration_min,
-        question.power_kw,
-        question.regions,
-        max(now, first),
-        question.deadline,
-        question.objective,
-        question.carbon_value_gbp_per_kg,
-    )
+    return replace(question, earliest_start=max(now, first))
 
 
 def build_question(
@@ -230,7 +224,7 @@ def print_answer(question: Question, found: Answer, figures: Figures, console: C
     mark = "[bold yellow]SIMULATED[/] figures" if figures.simulated else "Figures"
     console.print(f"{mark}: {escape(figures.origin)}", highlight=False)
     for note in figures.notes:
-        console.print(f"  {note}", style="dim", highlight=False)
+        console.print(f"  {escape(note)}", style="dim", highlight=False)
 
 
 def _cells(name: str, slot: Slot) -> tuple[str, ...]:
