@@ -304,6 +304,7 @@ def audit_run(*, run: Run = LATEST, as_json: Json = False) -> int:
                 "compute_workloads",
                 "workload_schedules",
                 "compute_windows",
+                "compute_assets",
             )
         ]
         return run_id, audit(*tables)

@@ -38,6 +38,7 @@ class Replayed:
             "compute_workloads",
             "workload_schedules",
             "compute_windows",
+            "compute_assets",
         )
         return audit(*(self.tables[name] for name in names))
 

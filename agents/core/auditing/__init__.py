@@ -1,0 +1,1 @@
+"""The parts of the audit: reading rows, and the rules they are held against."""
