@@ -160,7 +160,7 @@ def add_offers(
     taken = -1
     for v in range(slots[0], slots[1]):
         t = period[v] - first
-        if t != taken and room[v] >= power and offer[v] < grid[t]:
+        if t != taken and room[v] >= power and offer[v] < grid[t] and out[t] < UNUSABLE:
             out[t] += offer[v] - grid[t]
             taken = t
 

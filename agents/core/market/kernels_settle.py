@@ -250,5 +250,5 @@ def sweep_groups(
                             supply,
                         )
                         draw_slots(room, supply, power)
-            if visit == VISIT_OVERFULL:
+            if visit == VISIT_OVERFULL and growth > 0.0:
                 grow_ramp(excess, ramp, growth, growth_step[b])

@@ -90,6 +90,8 @@ class Terms:
     salts: tuple[int, ...]
     naive: Bools | None = None
     visit: int = VISIT_ALL
+    typical_w: int = 0
+    """Quote soft prices for this power alone (large fleets); 0 quotes each for its own."""
     filtered: bool = False
     coalition: int = 12
     """Most workloads of a coalition."""

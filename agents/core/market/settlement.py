@@ -14,7 +14,12 @@ import numpy as np
 from agents.core.market.contractors import Contractors
 from agents.core.market.order import salt_of
 from agents.core.market.problem import Market
-from agents.core.market.kernels_settle import VISIT_ALL, VISIT_MISSING, VISIT_OVERFULL
+from agents.core.market.kernels_settle import (
+    MAX_RAMP,
+    VISIT_ALL,
+    VISIT_MISSING,
+    VISIT_OVERFULL,
+)
 from agents.core.market.questions import (
     Begin,
     Choose,
@@ -180,6 +185,7 @@ class Floor:
             active=np.ones(self.starts, np.bool_) if active is None else active,
             salts=tuple(int(salt_of(self.seed, start, self.steps)) for start in range(self.starts)),
             visit=visit,
+            typical_w=0 if self.mustered or hard or visit == VISIT_MISSING else self.typical_w,
             filtered=not self.mustered and visit == VISIT_ALL,
             protect=protect,
             passes=passes,
@@ -271,10 +277,15 @@ def repair(
             active=over,
             visit=VISIT_OVERFULL,
             passes=plan.passes,
-            growth=plan.growth,
+            # Several shards of one organisation must not each let the ramp grow: the outcome
+            # would depend on their number.
+            growth=plan.growth if floor.mustered else 0.0,
             growth_step=step,
         )
         floor.run(contractors, "repair", terms, table)
+        if not floor.mustered:
+            grown = np.minimum(plan.growth * table + step[:, None, None], MAX_RAMP)
+            table = np.where(floor.excess > 0, grown, table)
 
 
 def evict(floor: Floor, contractors: Contractors, *, everyone: bool = False) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agents.core.market.fleet import Fleet, Rows, sort_rows
+from agents.core.market.kernels_flow import flow_groups
 from agents.core.market.kernels_improve import improve_start
 from agents.core.market.kernels_plan import (
     add_loads,
@@ -274,25 +275,47 @@ class ShardBook:
         moved = np.array(token.moved)
         prices = self._prices(terms, starts, excess.shape, token.ramp)
         before = plan.site.copy() if terms.protect else plan.site
-        sweep_groups(
-            self._rows,
-            self._place,
-            plan,
-            excess,
-            room,
-            prices,
-            self._supplies,
-            np.array(terms.salts, dtype=np.uint64),
-            np.array(terms.active, dtype=np.bool_),
-            np.array(terms.outside, dtype=np.bool_),
-            self._chosen if terms.filtered else np.zeros((0, 0), np.uint8),
-            terms.hard,
-            terms.visit,
-            terms.passes,
-            terms.growth,
-            np.zeros(starts) if terms.growth_step is None else np.array(terms.growth_step),
-            moved,
-        )
+        chosen = self._chosen if terms.filtered else np.zeros((0, 0), np.uint8)
+        salts = np.array(terms.salts, dtype=np.uint64)
+        active = np.array(terms.active, dtype=np.bool_)
+        outside = np.array(terms.outside, dtype=np.bool_)
+        if terms.typical_w:
+            flow_groups(
+                self._rows,
+                self._place,
+                plan,
+                excess,
+                room,
+                prices,
+                self._supplies,
+                salts,
+                active,
+                outside,
+                chosen,
+                terms.visit,
+                terms.typical_w,
+                moved,
+            )
+        else:
+            sweep_groups(
+                self._rows,
+                self._place,
+                plan,
+                excess,
+                room,
+                prices,
+                self._supplies,
+                salts,
+                active,
+                outside,
+                chosen,
+                terms.hard,
+                terms.visit,
+                terms.passes,
+                terms.growth,
+                np.zeros(starts) if terms.growth_step is None else np.array(terms.growth_step),
+                moved,
+            )
         if terms.protect:
             plan.protected[(before < 0) & (plan.site >= 0)] = FORCED
         loads = np.rint(excess).astype(np.int64) + capacity[None]
