@@ -103,7 +103,7 @@ class Awarder:
         congestion_gbp = offer.paid_gbp - energy_gbp - carbon_gbp
         content: dict[str, Any] = {
             "why": self._why(contract, offer),
-            "segments": [self._segment(segment) for segment in offer.segments],
+            "segments": [self.segment(segment) for segment in offer.segments],
             "power_w": contract.power_w,
             "revision": contract.revision,
             "posted_price_q": offer.posted_price_q,
@@ -174,7 +174,8 @@ class Awarder:
                     total += max(own, int(outcome.supply_q[area, period]))
         return total
 
-    def _segment(self, segment: Segment) -> dict[str, Any]:
+    def segment(self, segment: Segment) -> dict[str, Any]:
+        """Write a segment for a reader and for the audit."""
         site = self._state.sites[segment.site]
         return segment_content(segment, site.name, site.region_id)
 

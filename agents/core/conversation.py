@@ -6,22 +6,31 @@ then the awards that rest on them. Work that uses a window is accepted after its
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from agents.core import records
-from agents.core.accounting import Figures
+from agents.core.accounting import Figures, account_segment
 from agents.core.awards import Awarder
 from agents.core.book import Participants
 from agents.core.booking import BookingDesk
 from agents.core.digest import RunDigest, table_hash
 from agents.core.ledger import Contract, Segment, State
 from agents.core.log import ConversationLog, gbp
-from agents.core.lost_windows import join, left_over, places_of, to_grid, touched
+from agents.core.lost_windows import (
+    Plan,
+    join,
+    left_over,
+    places_of,
+    to_grid,
+    touched,
+    withdrawn,
+)
 from agents.core.market.contractors import Contractors
 from agents.core.market.discovery import Round
 from agents.core.market.negotiate import Options, Quality, WarmStart, negotiate
@@ -30,6 +39,7 @@ from agents.core.market.problem import Market
 from agents.core.market.units import Ints
 from agents.core.run_state import Posted, RunState
 from agents.core.view import GridView, market_of, window_id
+from schema.errors import AgentUnavailable
 from schema.messages import Performative
 from schema.orders import OrderOutcome, OrderResult
 from schema.periods import format_instant, half_hour_number, half_hour_start
@@ -37,6 +47,10 @@ from schema.rows import AgentNegotiationRow, WorkloadScheduleRow
 
 REPLY_WITHIN = timedelta(seconds=30)
 """Informational in a replay, where the clock stands still during a conversation."""
+
+
+HOLD_TRIES = 4
+"""How often the market is held from its start when contractors are lost in the midst of it."""
 
 
 class Hall(Protocol):
@@ -155,12 +169,14 @@ class _Talk:
         market = self._market()
         in_force = {item.key: item.segments for item in self._people if item.segments}
         posted = self._state.posted
-        self._outcome = negotiate(
-            market,
-            self._gather(hall, self._people, in_force),
-            self._market_options,
-            warm=None if posted is None else posted.at(self._origin, self._periods),
-            in_force=places_of(self._people, in_force, market, self._origin),
+        self._outcome = _steadily(
+            lambda: negotiate(
+                market,
+                self._gather(hall, self._people, in_force),
+                self._market_options,
+                warm=None if posted is None else posted.at(self._origin, self._periods),
+                in_force=places_of(self._people, in_force, market, self._origin),
+            )
         )
         self._log_rounds()
 
@@ -227,7 +243,7 @@ class _Talk:
                     lost.add(name)
             if lost:
                 self._state.closed_windows |= lost
-                self._negotiate_again(hall, lost)
+                self._outcome = _steadily(partial(self._without, lost, hall))
 
     def _planned(self) -> list[Contract]:
         """All contracts as the outcome would have them."""
@@ -237,24 +253,33 @@ class _Talk:
             for contract in self._state.ledger
         ]
 
-    def _negotiate_again(self, hall: Hall, lost: set[str]) -> None:
+    def _without(self, lost: set[str], hall: Hall) -> Outcome:
+        """Negotiate again for what the lost windows touched; gives the outcome for everyone."""
         planned = self._awarder().placed()
         affected = touched(planned, lost)
         plan = to_grid(planned, lost)
         market = self._market()
         people = [contract for contract in self._people if contract.key in affected]
-        rest = left_over(market, self._people, plan, affected, self._origin)
+        if people:
+            plan.update(self._placed_again(people, plan, market, hall))
+        placed = {key for key, segments in plan.items() if segments}
+        everyone = self._gather(hall, self._people, placed)
+        return join(self._outcome, market, self._people, plan, everyone, self._origin)
+
+    def _placed_again(
+        self, people: Sequence[Contract], plan: Plan, market: Market, hall: Hall
+    ) -> Plan:
+        """Place some participants anew over what the others leave."""
+        keys = {contract.key for contract in people}
+        rest = left_over(market, self._people, plan, keys, self._origin)
         again = negotiate(
             rest,
-            self._gather(hall, people, affected),
+            self._gather(hall, people, keys),
             self._market_options,
             warm=WarmStart(self._outcome.mu_q, self._outcome.supply_q),
             in_force=places_of(people, plan, rest, self._origin),
         )
-        plan.update(self._awarder(again).placed())
-        placed = {key for key, segments in plan.items() if segments}
-        everyone = self._gather(hall, self._people, placed)
-        self._outcome = join(self._outcome, market, self._people, plan, everyone, self._origin)
+        return self._awarder(again).placed()
 
     # -- words and contracts -----------------------------------------------------------------------
 
@@ -357,6 +382,7 @@ class _Talk:
                 continue
             schedules += self._award(contract, segments, awarder, number)
             changed.append(contract)
+        schedules += self._switch_started(number)
         self._state.posted = Posted(self._origin, outcome.mu_q, outcome.supply_q)
         return Held(
             report=self._report(accepted, rejected),
@@ -379,6 +405,44 @@ class _Talk:
         accounts.booked = booked
         return records.schedule_rows(contract, self._state, version=1)
 
+    def _switch_started(self, number: int) -> list[WorkloadScheduleRow]:
+        """Let started work whose window was withdrawn draw the rest from the grid, in place."""
+        rows: list[WorkloadScheduleRow] = []
+        for contract in self._state.ledger:
+            if contract.state is not State.STARTED:
+                continue
+            accounts = self._state.accounts[contract.key]
+            booked = withdrawn(
+                accounts.booked,
+                self._state.closed_windows,
+                self._origin,
+                lambda segment, power_w=contract.power_w: account_segment(
+                    segment, power_w, self._state.sites[segment.site].region_id, self._figures
+                ),
+            )
+            if booked == accounts.booked:
+                continue
+            accounts.booked = booked
+            accounts.conversation_id = self._id
+            contract.segments = tuple(item.segment for item in booked)
+            contract.revision += 1
+            self._log.about(
+                number,
+                Performative.INFORM,
+                contract,
+                {
+                    "what": "its window was withdrawn; the rest draws from the grid where it runs",
+                    "segments": [self._awarder().segment(item.segment) for item in booked],
+                    "power_w": contract.power_w,
+                    "revision": contract.revision,
+                },
+            )
+            self._digest.add(
+                "switch", self._id, contract.organisation, contract.name, _spell(contract.segments)
+            )
+            rows += records.schedule_rows(contract, self._state, version=1)
+        return rows
+
     def _log_settled(self, number: int) -> None:
         outcome, market = self._outcome, self._outcome.market
         areas = [int(region) for region in np.unique(market.region_id)]
@@ -394,14 +458,7 @@ class _Talk:
                 {"site": site.name, "region_id": site.region_id} for site in self._state.sites
             ],
             "areas": areas,
-            "windows": [
-                {
-                    "window": window.window_id,
-                    "value_q": int(market.window_q[index]),
-                    "capacity_w": int(market.window_w[index]),
-                }
-                for index, window in enumerate(market.windows)
-            ],
+            "windows": self._window_content(market),
             "carbon_value_gbp_per_kg": self._options.carbon_value_gbp_per_kg,
             "units": "prices 2^-32 GBP/kWh, power W",
             "grid_q": market.grid_q.tolist(),
@@ -428,6 +485,22 @@ class _Talk:
             ),
         )
 
+    def _window_content(self, market: Market) -> list[dict[str, Any]]:
+        """List every open window with what it offers to all work, and its value in the market."""
+        value = {
+            window.window_id: int(market.window_q[index])
+            for index, window in enumerate(market.windows)
+        }
+        return [
+            {
+                "window": offer.window_id,
+                "value_q": value.get(offer.window_id),
+                "gross_w": offer.capacity_w,
+            }
+            for offer in self._view.windows
+            if offer.unusable() is None and offer.window_id not in self._state.closed_windows
+        ]
+
     def _report(self, accepted: int, rejected: int) -> ConversationReport:
         outcome = self._outcome
         return ConversationReport(
@@ -443,6 +516,20 @@ class _Talk:
             gap=outcome.gap,
             per_cell=outcome.per_cell,
         )
+
+
+def _steadily(hold_market: Callable[[], Outcome]) -> Outcome:
+    """Hold a market, and hold it again from its start when a contractor was lost in the midst.
+
+    Nothing is agreed before a market is over, and the same market over the same workloads has the
+    same outcome; so a loss leaves no trace in what is decided.
+    """
+    for _ in range(HOLD_TRIES - 1):
+        try:
+            return hold_market()
+        except AgentUnavailable:
+            continue
+    return hold_market()
 
 
 def _spell(segments: tuple[Segment, ...]) -> list[list[int | str | None]]:

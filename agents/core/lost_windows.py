@@ -8,11 +8,12 @@ holds, because taking supply away only raises the least possible cost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from agents.core.accounting import Account
 from agents.core.ledger import Contract, Segment, add_segments
 from agents.core.market.certificate import gap_of, nearly_full
 from agents.core.market.contractors import Contractors
@@ -22,6 +23,8 @@ from agents.core.market.plans import Places
 from agents.core.market.problem import GRID, Market, Window
 from agents.core.market.questions import Begin, Open
 from agents.core.market.units import Ints
+from agents.core.run_state import Booked
+from agents.core.view import pieces
 
 Plan = Mapping[int, tuple[Segment, ...]]
 """Segments by workload key; empty for one without a place."""
@@ -47,6 +50,36 @@ def touched(plan: Plan, lost: set[str]) -> set[int]:
     }
 
 
+def withdrawn(
+    booked: Sequence[Booked],
+    closed: Container[str],
+    now: int,
+    account: Callable[[Segment], Account],
+) -> tuple[Booked, ...]:
+    """Give started work's segments with what lies ahead of closed windows drawn from the grid.
+
+    Half hours before ``now`` have been drawn and stay as they were. Congestion was paid for the
+    place and time, which do not change: it is shared out by energy.
+    """
+    kept: list[Booked] = []
+    for item in booked:
+        segment = item.segment
+        if segment.window_id is None or segment.window_id not in closed or segment.end <= now:
+            kept.append(item)
+            continue
+        cut = max(segment.first, now)
+        parts = [
+            replace(segment, periods=cut - segment.first),
+            replace(segment, first=cut, periods=segment.end - cut, window_id=None),
+        ]
+        kept += [
+            Booked(part, account(part), item.congestion_gbp * part.periods / segment.periods)
+            for part in parts
+            if part.periods > 0
+        ]
+    return tuple(kept)
+
+
 def left_over(
     market: Market, contracts: Sequence[Contract], plan: Plan, keys: set[int], origin: int
 ) -> Market:
@@ -62,29 +95,36 @@ def left_over(
                 first = segment.first - origin
                 drawn[segment.window_id][first : first + segment.periods] += contract.power_w
     windows: list[Window] = []
-    kept: list[int] = []
+    values: list[int] = []
     for index, window in enumerate(market.windows):
-        used = int(drawn[window.window_id][max(window.first, 0) : window.last].max(initial=0))
-        free_w = int(market.window_w[index]) - used
-        if free_w > 0:
-            windows.append(replace(window, capacity_kw=free_w / 1000.0))
-            kept.append(index)
+        left = pieces(window, int(market.window_w[index]) - drawn[window.window_id])
+        windows += left
+        values += [int(market.window_q[index])] * len(left)
     return Market(
         sites=market.sites,
         region_id=market.region_id,
         grid_q=market.grid_q,
         capacity_w=market.capacity_w - taken,
         windows=tuple(windows),
-        window_q=market.window_q[kept],
+        window_q=np.array(values, np.int64),
         window_w=np.array([round(window.capacity_kw * 1000) for window in windows], np.int64),
     )
+
+
+def window_index(market: Market) -> dict[tuple[str, int], int]:
+    """Find the market's window by name and period: a window may stand in several pieces."""
+    return {
+        (window.window_id, period): index
+        for index, window in enumerate(market.windows)
+        for period in range(window.first, window.last)
+    }
 
 
 def places_of(
     contracts: Sequence[Contract], plan: Plan, market: Market, origin: int
 ) -> list[Places]:
     """Write a plan as the market's places, by organisation; those without a place are left out."""
-    known = {window.window_id: index for index, window in enumerate(market.windows)}
+    known = window_index(market)
     placed = [contract for contract in contracts if plan.get(contract.key)]
     found: list[Places] = []
     for organisation in sorted({contract.organisation for contract in placed}):
@@ -95,7 +135,9 @@ def places_of(
         cells = [
             (
                 half_hour - origin,
-                GRID if segment.window_id is None else known.get(segment.window_id, GRID),
+                GRID
+                if segment.window_id is None
+                else known.get((segment.window_id, half_hour - origin), GRID),
             )
             for contract in mine
             for segment in plan[contract.key]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -76,6 +76,11 @@ class WindowOffer:
     def end(self) -> int:
         """First half hour that no longer lies wholly inside."""
         return half_hour_number(self.ends_at)
+
+    @property
+    def capacity_w(self) -> int:
+        """Whole watts on offer, to all our orders together."""
+        return int(self.capacity_kw * 1000.0 + 1e-6)
 
     def unusable(self) -> str | None:
         """Say why the market leaves it out; None if it does not."""
@@ -184,7 +189,7 @@ def market_of(
     """Make the market of one conversation.
 
     A half hour whose intensity or price is unknown cannot be used: nobody could say what it
-    costs. Windows keep what started work leaves of them, the least of their half hours.
+    costs. Windows keep what started work leaves of them, half hour by half hour.
 
     Returns:
         The market over the power that is free, and the sites' gross capacity in W.
@@ -207,6 +212,26 @@ def market_of(
     return market, gross_w
 
 
+def pieces(window: Window, room_w: Ints) -> list[Window]:
+    """Cut a window into stretches of equal room; half hours without room are left out.
+
+    Args:
+        window: As offered.
+        room_w: Watts free in each half hour of the horizon.
+    """
+    cut: list[Window] = []
+    for period in range(window.first, window.last):
+        room = int(room_w[period])
+        last = cut[-1] if cut else None
+        if room <= 0:
+            continue
+        if last is not None and last.last == period and round(last.capacity_kw * 1000) == room:
+            cut[-1] = replace(last, last=period + 1)
+        else:
+            cut.append(replace(window, first=period, last=period + 1, capacity_kw=room / 1000.0))
+    return cut
+
+
 def _windows(view: GridView, periods: int, window_use_w: Mapping[str, Ints]) -> list[Window]:
     windows: list[Window] = []
     for offer in view.windows:
@@ -214,20 +239,16 @@ def _windows(view: GridView, periods: int, window_use_w: Mapping[str, Ints]) -> 
         last = min(offer.end - view.origin, periods)
         if offer.unusable() is not None or first >= last:
             continue
-        used = window_use_w.get(offer.window_id)
-        taken_kw = 0.0 if used is None else float(used[first:last].max()) / 1000.0
-        left_kw = offer.capacity_kw - taken_kw
-        if left_kw > 0:
-            assert offer.region_id is not None
-            windows.append(
-                Window(
-                    window_id=offer.window_id,
-                    region_id=offer.region_id,
-                    first=first,
-                    last=last,
-                    price_gbp_per_kwh=float(offer.price_per_kwh or 0.0),
-                    intensity_gco2_per_kwh=float(offer.intensity_gco2_per_kwh or 0.0),
-                    capacity_kw=left_kw,
-                )
-            )
+        assert offer.region_id is not None
+        whole = Window(
+            window_id=offer.window_id,
+            region_id=offer.region_id,
+            first=first,
+            last=last,
+            price_gbp_per_kwh=float(offer.price_per_kwh or 0.0),
+            intensity_gco2_per_kwh=float(offer.intensity_gco2_per_kwh or 0.0),
+            capacity_kw=offer.capacity_kw,
+        )
+        used = window_use_w.get(offer.window_id, np.zeros(periods, np.int64))
+        windows += pieces(whole, offer.capacity_w - used)
     return windows
