@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from agents.core import records
-from agents.core.accounting import Figures, account_segment
+from agents.core.accounting import Account, Figures, account_segment
 from agents.core.awards import Awarder
 from agents.core.book import Participants
 from agents.core.booking import BookingDesk
@@ -416,9 +416,7 @@ class _Talk:
                 accounts.booked,
                 self._state.closed_windows,
                 self._origin,
-                lambda segment, power_w=contract.power_w: account_segment(
-                    segment, power_w, self._state.sites[segment.site].region_id, self._figures
-                ),
+                partial(self._account, contract.power_w),
             )
             if booked == accounts.booked:
                 continue
@@ -442,6 +440,10 @@ class _Talk:
             )
             rows += records.schedule_rows(contract, self._state, version=1)
         return rows
+
+    def _account(self, power_w: int, segment: Segment) -> Account:
+        region_id = self._state.sites[segment.site].region_id
+        return account_segment(segment, power_w, region_id, self._figures)
 
     def _log_settled(self, number: int) -> None:
         outcome, market = self._outcome, self._outcome.market

@@ -7,14 +7,12 @@ that exist only because an organisation's work was spread over several shards.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 
 import orjson
 
 from agents.core.market.units import Ints
 
-Line = Sequence[int | str | None | Sequence[int | str | None]]
 
 
 def table_hash(table: Ints) -> str:
