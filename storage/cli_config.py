@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr
+from pydantic import AliasChoices, SecretStr
 
 from schema.settings import Settings
 from storage.home import resolve_home
@@ -33,7 +33,9 @@ def show(
     rows = []
     for field, info in Settings.model_fields.items():
         alias = info.validation_alias
-        name = str(alias.choices[0]) if hasattr(alias, "choices") else f"GRIDPACT_{field.upper()}"
+        name = f"GRIDPACT_{field.upper()}"
+        if isinstance(alias, AliasChoices):
+            name = str(alias.choices[0])
         value = getattr(settings, field)
         came = "default"
         if name in in_file:

@@ -14,7 +14,6 @@ import orjson
 from agents.core.market.units import Ints
 
 
-
 def table_hash(table: Ints) -> str:
     """Hash an integer table with its shape; the same on every machine."""
     shape = ",".join(map(str, table.shape)).encode()

@@ -12,7 +12,7 @@ import numpy as np
 
 from agents.core.market.plans import Places
 from agents.core.market.problem import Market
-from agents.core.market.units import NANO, Q, Ints
+from agents.core.market.units import NANO, Ints, Q
 
 
 def gap_of(cost_nano: int, bound_nano: int, energy_w: int, market: Market) -> float:

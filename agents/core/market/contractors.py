@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Protocol, TypeVar
 
 from agents.core.market.fleet import Fleet
@@ -41,7 +42,7 @@ class Contractors(Protocol):
 def shard_groups(shards: int) -> tuple[tuple[int, ...], ...]:
     """Deal the groups of an organisation to 1 to 8 shards, consecutive ones together."""
     cuts = [GROUPS * part // shards for part in range(shards + 1)]
-    return tuple(tuple(range(low, high)) for low, high in zip(cuts, cuts[1:], strict=False))
+    return tuple(tuple(range(low, high)) for low, high in pairwise(cuts))
 
 
 def make_books(fleets: Iterable[Fleet], shards: int = 1) -> list[ShardBook]:

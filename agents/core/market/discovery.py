@@ -153,10 +153,7 @@ def discover(
                 on_round(current)
             if turn == 0:
                 climber.share = current.energy_w / energy_w if energy_w else 1.0
-            if level_best is None or _scaled_bound(current, climber.share) > _scaled_bound(
-                level_best, climber.share
-            ):
-                level_best = current
+            level_best = _better(level_best, current, climber.share)
             climber.climb(current, level.step * decay(turn, level.rounds))
             climber.remember(keep=turn >= level.rounds * 0.6)
         averaged = announce(market, contractors, climber.average(), level, number)
@@ -164,10 +161,7 @@ def discover(
         rounds.append(averaged)
         if on_round is not None:
             on_round(averaged)
-        if level_best is None or _scaled_bound(averaged, climber.share) > _scaled_bound(
-            level_best, climber.share
-        ):
-            level_best = averaged
+        level_best = _better(level_best, averaged, climber.share)
         prices = level_best.prices
         if not level_best.sampled and (best is None or level_best.bound_nano > best.bound_nano):
             best = level_best
@@ -177,6 +171,13 @@ def discover(
         if on_round is not None:
             on_round(best)
     return Discovered(best.prices, best.bound_nano, tuple(rounds), best.refusing)
+
+
+def _better(known: Round | None, new: Round, share: float) -> Round:
+    """Give the round with the higher scaled bound, the earlier one of two alike."""
+    if known is None or _scaled_bound(new, share) > _scaled_bound(known, share):
+        return new
+    return known
 
 
 def _scaled_bound(answer: Round, share: float) -> float:

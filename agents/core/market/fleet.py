@@ -244,7 +244,7 @@ def _check(fleet: Fleet) -> None:
         at = int(np.argmax(delay))
         msg = (
             f"the delay cost of workload {fleet.names[at]} of {fleet.organisation} over its whole "
-            f"window is beyond what the market can count: {float(delay.max()) / MAX_DELAY:.1f} times "
-            "the limit; lower it or shorten the window"
+            "window is beyond what the market can count: "
+            f"{float(delay.max()) / MAX_DELAY:.1f} times the limit; lower it or shorten the window"
         )
         raise InputError(msg, field="delay_cost", workload=str(fleet.names[at]))

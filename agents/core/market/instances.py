@@ -15,7 +15,7 @@ import numpy as np
 from agents.core.market.fleet import Fleet
 from agents.core.market.order import workload_keys
 from agents.core.market.problem import Market, Window, build_market
-from agents.core.market.units import NANO, Q, Bools, Floats, Ints
+from agents.core.market.units import NANO, Bools, Floats, Ints, Q
 
 REGIONS = 14
 
@@ -177,7 +177,7 @@ def _allowed(draw: np.random.Generator, count: int) -> Bools:
 
 def _first_allowed(draw: np.random.Generator, allowed: Bools) -> Ints:
     weight = draw.random(allowed.shape) * allowed
-    return np.argmax(weight, axis=1).astype(np.int64)
+    return np.asarray(np.argmax(weight, axis=1), dtype=np.int64)
 
 
 def _plant(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numba
+from numba.core import config
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,12 +48,12 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     Where no folder can be written the function is compiled in each process, which is slower and
     no fault.
     """
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _FOLDER
+    before = config.CACHE_DIR
+    config.CACHE_DIR = _FOLDER
     try:
-        compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:
         compiled = numba.njit(nogil=True, error_model="numpy")(function)
     finally:
-        numba.config.CACHE_DIR = before
-    return compiled  # type: ignore[no-any-return]
+        config.CACHE_DIR = before
+    return compiled

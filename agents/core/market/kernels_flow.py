@@ -53,7 +53,7 @@ def sum_row(quotes: Ints, sums: Ints) -> None:
 @kernel
 def least_run(low: Ints, high: Ints, slope: int) -> int:
     """Give the least of ``high[j] - low[j] + slope * j``."""
-    least = np.int64(NEVER) * 2
+    least = 2 * NEVER
     for t in range(low.shape[0]):
         least = min(least, high[t] - low[t] + slope * t)
     return least
@@ -207,11 +207,11 @@ def flow_groups(
                         add_power(excess[now, began : began + d], -watts)
                     if windows:
                         draw_slots(room, supply, -power)
-                current = np.int64(NEVER) * 2
+                current = 2 * NEVER
                 best = current
                 best_site = -1
                 best_start = 0
-                limit = np.int64(0)
+                limit = 0
                 m = rows.mask[i]
                 for j in range(rows.mask_ptr[m] - 1, rows.mask_ptr[m + 1]):
                     if j < rows.mask_ptr[m]:
@@ -230,7 +230,7 @@ def flow_groups(
                             ramp[s, first:end],
                             row,
                         )
-                        current = np.int64(0)
+                        current = 0
                         for h in range(d):
                             t = periods[h] - first if apart else began - first + h
                             current += row[t] + omega * t

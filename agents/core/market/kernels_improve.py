@@ -1,8 +1,8 @@
-"""Coalitions: release a few workloads that are in each other's way, award them again, keep the
-result if it is cheaper.
+"""Coalitions: a few workloads in each other's way give up their places and choose again.
 
-One trial takes a workload, a place it would like, and those of its own organisation who stand
-there; all of them give up their places and choose again one after the other at hard capacity.
+The result is kept if it is cheaper. One trial takes a workload, a place it would like, and those
+of its own organisation who stand there; all of them give up their places and choose again one
+after the other at hard capacity.
 """
 
 from __future__ import annotations
@@ -141,9 +141,7 @@ def improve_start(
         most = 2 + np.int64(mix(draw) % np.uint64(largest - 1))
         turned = np.int64((draw >> np.uint64(30)) % np.uint64(n))
         for j in range(n):
-            i = turned + j
-            if i >= n:
-                i -= n
+            i = (turned + j) % n
             if (
                 plan.site[b, i] == target
                 and plan.start[b, i] < end

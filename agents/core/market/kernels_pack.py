@@ -6,8 +6,6 @@ is better without touching anything else.
 
 from __future__ import annotations
 
-import numpy as np
-
 from agents.core.market.jit import kernel
 from agents.core.market.units import Ints
 
@@ -40,7 +38,7 @@ def fill_windows(
     Returns:
         Watts times saving.
     """
-    saved = np.int64(0)
+    saved = 0
     for k in range(first, end):
         out[k] = -1
     for v in range(low, high):
@@ -109,7 +107,7 @@ def pack_cells(
         saved = fill_windows(
             power, first, end, ptr[here], ptr[here + 1], grid[here], value, capacity, out
         )
-        before = np.int64(0)
+        before = 0
         for k in range(first, end):
             if slot[k] >= 0:
                 before += power[k] * (grid[here] - value[slot[k]])

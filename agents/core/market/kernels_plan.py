@@ -49,7 +49,7 @@ def price_rows(
         at = rows.period_ptr[i]
         supply_at = rows.supply_ptr[i]
         apart = rows.interruptible[i] != 0
-        total = np.int64(0)
+        total = 0
         for j in range(rows.duration[i]):
             t = plan.periods[b, at + j] if apart else plan.start[b, i] + j
             price = cell_price[site, t]
@@ -107,7 +107,7 @@ def tally_rows(
             at = rows.period_ptr[i]
             supply_at = rows.supply_ptr[i]
             apart = rows.interruptible[i] != 0
-            total = np.int64(0)
+            total = 0
             for j in range(rows.duration[i]):
                 t = plan.periods[b, at + j] if apart else plan.start[b, i] + j
                 price = grid[site, t]
@@ -148,7 +148,7 @@ def standing_rows(
         supply_at = rows.supply_ptr[i]
         apart = rows.interruptible[i] != 0
         p = np.float64(rows.power[i])
-        total = np.int64(0)
+        total = 0
         for j in range(rows.duration[i]):
             t = plan.periods[b, at + j] if apart else plan.start[b, i] + j
             x = excess[site, t]

@@ -26,7 +26,7 @@ def prefix_sums(table: Ints) -> Ints:
     out = np.zeros((classes, sites, periods + 1), np.int64)
     for k in range(classes):
         for s in range(sites):
-            total = np.int64(0)
+            total = 0
             for t in range(periods):
                 total += table[k, s, t]
                 out[k, s, t + 1] = total
@@ -36,7 +36,7 @@ def prefix_sums(table: Ints) -> Ints:
 @kernel
 def least_sloped(values: Ints, slope: int) -> tuple[int, int]:
     """Give the least of ``values[j] + slope * j`` and the first place that has it."""
-    best = np.int64(NEVER) * 2
+    best = 2 * NEVER
     for j in range(values.shape[0]):
         best = min(best, values[j] + slope * j)
     for j in range(values.shape[0]):
@@ -53,7 +53,7 @@ def price_halves(row: Ints, base: int, omega: int, limit: int, out: Ints) -> int
         The sum of min(value - limit, 0): with it, ``wanted * limit`` is a lower bound on the sum
         of any ``wanted`` of them.
     """
-    lower = np.int64(0)
+    lower = 0
     values = out[: row.shape[0]]
     for j in range(row.shape[0]):
         v = row[j] + base + omega * j
@@ -90,7 +90,7 @@ def nth_smallest(values: Ints, count: int, rank: int) -> int:
             low = left
         else:
             break
-    return values[rank]
+    return int(values[rank])
 
 
 @kernel
@@ -98,14 +98,14 @@ def smallest_sum(values: Ints, count: int, wanted: int, scratch: Ints) -> tuple[
     """Give the sum of the ``wanted`` smallest of ``values[:count]`` and the largest among them."""
     for j in range(count):
         scratch[j] = values[j]
-    limit = np.int64(nth_smallest(scratch, count, wanted - 1))
-    total = np.int64(0)
-    below = np.int64(0)
+    limit = nth_smallest(scratch, count, wanted - 1)
+    total = 0
+    below = 0
     for j in range(count):
         if values[j] < limit:
             total += values[j]
             below += 1
-    return total + (wanted - below) * limit, limit
+    return int(total + (wanted - below) * limit), limit
 
 
 @kernel
@@ -162,7 +162,7 @@ def respond_rows(
     values = np.empty(horizon, np.int64)
     scratch = np.empty(horizon, np.int64)
     picked = np.empty(horizon, np.int64)
-    bound = np.int64(0)
+    bound = 0
     refusing = 0
     impossible = 0
     run_class = -1
@@ -178,7 +178,7 @@ def respond_rows(
         last = rows.last[i]
         first_site = rows.mask_ptr[m]
         last_site = rows.mask_ptr[m + 1]
-        best = np.int64(NEVER) * 2
+        best = 2 * NEVER
         best_site = -1
         best_start = first
         if rows.interruptible[i] == 0:
@@ -198,7 +198,7 @@ def respond_rows(
                     high_at = last
                 into = least[low_at:high_at]
                 for t in range(into.shape[0]):
-                    into[t] = np.int64(NEVER) * 2
+                    into[t] = 2 * NEVER
                 for j in range(first_site, last_site):
                     row = sums[k, rows.mask_site[j]]
                     low = row[low_at:high_at]
@@ -217,8 +217,10 @@ def respond_rows(
                         break
                 best += omega * (d * (d - 1) // 2 - d * rows.release[i])
         else:
+            # The next run may be of the kind before, in another group: its starts are its own.
+            run_class = -1
             count = last + d - 1 - first
-            limit = np.int64(0)
+            limit = 0
             guess = site[i]
             for turn in range(first_site - 1, last_site):
                 if turn < first_site:
@@ -257,14 +259,14 @@ def respond_rows(
             continue
         site[i] = best_site
         cost = np.float64(best) * np.float64(rows.power[i]) * NANO_PER_QW
-        low = np.int64(np.floor(cost - abs(cost) * MONEY_EPS))
-        if low > rows.refusal[i]:
+        low_nano = int(np.floor(cost - abs(cost) * MONEY_EPS))
+        if low_nano > rows.refusal[i]:
             bound += rows.refusal[i]
             refusing += 1
             if outside:
                 continue
         else:
-            bound += low
+            bound += low_nano
         if rows.interruptible[i] == 0:
             steps[best_site, best_start] += rows.power[i]
             steps[best_site, best_start + d] -= rows.power[i]
@@ -273,7 +275,7 @@ def respond_rows(
             for j in range(d):
                 loads[best_site, periods[place + j]] += rows.power[i]
     for s in range(sites):
-        load = np.int64(0)
+        load = 0
         for t in range(horizon):
             load += steps[s, t]
             loads[s, t] += load

@@ -90,10 +90,10 @@ def quote_cells(
         inverse = 1.0 / p
         for t in range(excess.shape[0]):
             soft = mu[t] + rho[t] * (excess[t] + half)
-            soft = soft if soft > 0.0 else 0.0
+            soft = max(0.0, soft)
             over = (excess[t] + p) * inverse
-            over = over if over > 0.0 else 0.0
-            over = over if over < 1.0 else 1.0
+            over = max(0.0, over)
+            over = min(1.0, over)
             price = grid[t] + np.int64(soft + ramp[t] * over)
             out[t] = price if capacity[t] >= power else NEVER
 
@@ -106,7 +106,7 @@ def cheapest_run(
 
     ``sums`` is scratch of at least ``width + 1``.
     """
-    total = np.int64(0)
+    total = 0
     sums[0] = 0
     prices = quotes[:width]
     running = sums[1 : width + 1]
@@ -115,7 +115,7 @@ def cheapest_run(
         running[t] = total
     low = sums[: width + 1 - duration]
     high = sums[duration : width + 1]
-    least = np.int64(NEVER) * 2
+    least = 2 * NEVER
     for t in range(low.shape[0]):
         least = min(least, high[t] - low[t] + slope * t)
     for t in range(low.shape[0]):
@@ -242,11 +242,11 @@ def find_place(
     windows = room.shape[0] > 0
     delay = omega * (first - release)
     quotes = scratch.quotes[:width]
-    current = np.int64(NEVER) * 2
+    current = 2 * NEVER
     best = current
     best_site = -1
     best_start = 0
-    limit = np.int64(0)
+    limit = 0
     for j in range(-1, sites.shape[0]):
         if j < 0:
             s = now
@@ -269,7 +269,7 @@ def find_place(
         )
         if s == now:
             # Where it stands is priced before offers: it keeps its own supplies.
-            current = np.int64(0)
+            current = 0
             for h in range(duration):
                 t = periods[h] - first if apart else began - first + h
                 current += quotes[t] + omega * t

@@ -35,7 +35,7 @@ VISIT_MISSING = 2
 @kernel
 def size_of(i: int, rows: Rows) -> int:
     """Give a workload's size, power times duration."""
-    return rows.power[i] * rows.duration[i]
+    return int(rows.power[i] * rows.duration[i])
 
 
 @kernel

@@ -154,7 +154,7 @@ def true_cost(
         if rows.accepted[i] != 0:
             return DROPPED
         return weight * np.float64(rows.refusal[i])
-    total = np.int64(0)
+    total = 0
     apart = rows.interruptible[i] != 0
     at = rows.period_ptr[i]
     supply_at = rows.supply_ptr[i]
@@ -172,8 +172,8 @@ def true_cost(
 def end_of(i: int, rows: Rows, plan: Plan, b: int) -> int:
     """Give the period after a workload's last."""
     if rows.interruptible[i] != 0:
-        return plan.periods[b, rows.period_ptr[i + 1] - 1] + 1
-    return plan.start[b, i] + rows.duration[i]
+        return int(plan.periods[b, rows.period_ptr[i + 1] - 1] + 1)
+    return int(plan.start[b, i] + rows.duration[i])
 
 
 @kernel

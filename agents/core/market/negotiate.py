@@ -24,8 +24,8 @@ from agents.core.market.discovery import (
     discover,
     opening_prices,
 )
-from agents.core.market.outcome import Outcome
 from agents.core.market.order import salt_of
+from agents.core.market.outcome import Outcome
 from agents.core.market.plans import Places, Proposals, join_by_organisation
 from agents.core.market.problem import Market
 from agents.core.market.questions import (
@@ -42,8 +42,8 @@ from agents.core.market.questions import (
 )
 from agents.core.market.replies import Description, Regrets, Standing, Token
 from agents.core.market.settlement import (
-    LARGE,
     ALONE_REPAIR,
+    LARGE,
     LARGE_REPAIR,
     SMALL,
     SMALL_REPAIR,
@@ -134,7 +134,7 @@ class _Counted:
 def negotiate(
     market: Market,
     contractors: Contractors,
-    options: Options = Options(),  # noqa: B008 - frozen
+    options: Options = Options(),
     *,
     warm: WarmStart | None = None,
     in_force: Sequence[Places] = (),
@@ -326,8 +326,11 @@ def _starts(
     found: Discovered,
     about: list[Description],
 ) -> Starts:
-    """Lay out the starts: several fresh ones where they are cheap, some open to refusing where
-    prices ask for it, one that leaves windows out, and the plan in force."""
+    """Lay out the starts.
+
+    Several fresh ones where they are cheap, some open to refusing where prices ask for it, one
+    that leaves windows out, and the plan in force.
+    """
     fresh = max(options.starts, 1) if count <= MULTI_START_UP_TO else 1
     outside = [False] * fresh
     if found.refusing * 100 > count:

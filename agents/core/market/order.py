@@ -57,15 +57,13 @@ def shuffled(keys: Keys, salt: np.uint64, chosen: Ints, count: int, out: Ints) -
     starts = np.zeros((1 << bits) + 1, np.int64)
     buckets = np.empty(count, np.int64)
     for position in range(count):
-        bucket = np.int64(mix(keys[chosen[position]] ^ salt) >> shift)
-        buckets[position] = bucket
-        starts[bucket + 1] += 1
+        buckets[position] = np.int64(mix(keys[chosen[position]] ^ salt) >> shift)
+        starts[buckets[position] + 1] += 1
     for bucket in range(1 << bits):
         starts[bucket + 1] += starts[bucket]
     for position in range(count):
-        bucket = buckets[position]
-        out[starts[bucket]] = chosen[position]
-        starts[bucket] += 1
+        out[starts[buckets[position]]] = chosen[position]
+        starts[buckets[position]] += 1
 
 
 @kernel

@@ -122,7 +122,7 @@ class Market:
         return self.grid_q[first]
 
 
-def build_market(  # noqa: D417 - the arrays are described in one sentence
+def build_market(
     sites: Sequence[str],
     region_id: Sequence[int],
     *,

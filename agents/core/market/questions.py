@@ -26,13 +26,13 @@ from agents.core.market.replies import (
 from agents.core.market.shard import ShardBook
 from agents.core.market.units import Bools, Ints
 
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Question(Protocol, Generic[R]):
+class Question(Protocol, Generic[R_co]):
     """Asked of every shard at once."""
 
-    def put(self, book: ShardBook) -> R:
+    def put(self, book: ShardBook) -> R_co:
         """Answer on a shard."""
         ...
 

@@ -75,8 +75,9 @@ class Terms:
     """The prices and rules of one sweep.
 
     ``mu_q`` [B, S, T], ``supply_q`` [B, A, T] and ``ramp`` [B, S, T] may have 1 in place of B,
-    ``ramp`` also 1 for S and T. ``naive`` [B] are the starts that leave windows out. ``rho_scale`` [B] is kappa times the mean positive price. ``share`` is the part of a
-    window's congestion price that its offer carries.
+    ``ramp`` also 1 for S and T. ``naive`` [B] are the starts that leave windows out. ``rho_scale``
+    [B] is kappa times the mean positive price. ``share`` is the part of a window's congestion
+    price that its offer carries.
     """
 
     mu_q: Ints

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agents.core.market.contractors import Contractors
-from agents.core.market.order import salt_of
-from agents.core.market.problem import Market
 from agents.core.market.kernels_settle import (
     MAX_RAMP,
     VISIT_ALL,
     VISIT_MISSING,
     VISIT_OVERFULL,
 )
+from agents.core.market.order import salt_of
+from agents.core.market.problem import Market
 from agents.core.market.questions import (
     Begin,
     Choose,

@@ -28,7 +28,7 @@ from agents.core.market.kernels_settle import sweep_groups
 from agents.core.market.order import GROUPS, Keys, groups_of, sampled
 from agents.core.market.plans import Places, Proposals
 from agents.core.market.problem import GRID, Market
-from agents.core.market.reasons import ReasonKind, Refusal
+from agents.core.market.reasons import Refusal
 from agents.core.market.replies import (
     Crowd,
     Description,
@@ -38,6 +38,16 @@ from agents.core.market.replies import (
     Supplied,
     Terms,
     Token,
+)
+from agents.core.market.shard_parts import (
+    Level,
+    copy_plan,
+    copy_starts,
+    old_positions,
+    spell,
+    spread,
+    subset,
+    why_refused,
 )
 from agents.core.market.tables import ClassTables, supply_view
 from agents.core.market.units import NANO_PER_QW, NEVER, Bools, Floats, Ints, nano_up
@@ -70,6 +80,7 @@ class ShardBook:
         self.fleet = fleet.take(mine)
         self._whole = fleet if len(fleet) <= MUSTER_UP_TO else None
         self._market: Market | None = None
+        self._rows: Rows
         self._plan: Plan | None = None
         self._saved: Plan | None = None
 
@@ -136,12 +147,12 @@ class ShardBook:
         self._rows, self._place, self._origin = sort_rows(
             fleet, groups, self._edges, with_supplies=len(self._slot_q) > 0
         )
-        self._samples: dict[tuple[int, int], _Level] = {}
+        self._samples: dict[tuple[int, int], Level] = {}
         self._plan = None
         self._saved = None
         self._chosen = np.zeros((0, 0), np.uint8)
         self._by_key = np.argsort(self._rows.key, kind="stable")
-        self._in_force = _old_positions(self._force, self._rows)
+        self._in_force = old_positions(self._force, self._rows)
 
     # -- discovery ---------------------------------------------------------------------------
 
@@ -180,14 +191,14 @@ class ShardBook:
             energy_w=level.energy_w,
         )
 
-    def _level(self, sample: int, salt: int) -> _Level:
+    def _level(self, sample: int, salt: int) -> Level:
         known = self._samples.get((sample, salt))
         if known is None:
             if sample == 0:
-                known = _Level(self._rows)
+                known = Level(self._rows)
             else:
                 chosen = sampled(self._rows.key, np.uint64(salt), sample)
-                known = _Level(_subset(self._rows, chosen))
+                known = Level(subset(self._rows, chosen))
             self._samples[(sample, salt)] = known
         return known
 
@@ -235,9 +246,8 @@ class ShardBook:
         plan = self._need_plan()
         if save is not None:
             if self._saved is None:
-                self._saved = Plan(*(np.array(part) for part in plan))
-            for kept, now in zip(self._saved, plan, strict=True):
-                kept[save] = now[save]
+                self._saved = copy_plan(plan)
+            copy_starts(plan, self._saved, save)
         starts = plan.site.shape[0]
         loads = np.zeros((starts, *self._grid.shape), np.int64)
         used = np.zeros((starts, len(self._slot_q)), np.int64)
@@ -254,14 +264,20 @@ class ShardBook:
         """Go back to what was saved in those starts."""
         plan, saved = self._need_plan(), self._saved
         assert saved is not None, "a revert needs something saved"
-        for now, before in zip(plan, saved, strict=True):
-            now[starts] = before[starts]
+        copy_starts(saved, plan, starts)
         return self.standing()
 
     def keep(self, start: int) -> Standing:
         """Forget all starts but one."""
         plan = self._need_plan()
-        self._plan = Plan(*(np.array(part[start : start + 1]) for part in plan))
+        only = slice(start, start + 1)
+        self._plan = Plan(
+            plan.site[only].copy(),
+            plan.start[only].copy(),
+            plan.periods[only].copy(),
+            plan.supply[only].copy(),
+            plan.protected[only].copy(),
+        )
         self._saved = None
         return self.standing()
 
@@ -428,9 +444,9 @@ class ShardBook:
         return Prices(
             grid=self._grid,
             capacity=capacity,
-            mu=_spread(terms.mu_q.astype(np.float64), shape),
+            mu=spread(terms.mu_q.astype(np.float64), shape),
             rho=np.ascontiguousarray(terms.rho_scale[:, None, None] * scale[None]),
-            ramp=_spread(terms.ramp if ramp is None else ramp, shape),
+            ramp=spread(terms.ramp if ramp is None else ramp, shape),
             offer=self._offers(terms, starts),
         )
 
@@ -471,7 +487,7 @@ class ShardBook:
         if len(self._slot_q) == 0:
             nothing = np.zeros(0, np.int64)
             return nothing, nothing, nothing
-        ptr, period, _ = self._spell(start, self._by_key)
+        ptr, period, _ = spell(self._rows, self._need_plan(), start, self._by_key)
         count = np.diff(ptr)
         row = np.repeat(self._by_key, count)
         at = np.repeat(rows.supply_ptr[:-1][self._by_key] - ptr[:-1], count) + np.arange(len(row))
@@ -495,7 +511,7 @@ class ShardBook:
                 (rows.key[found], size, plan.protected[b][found], rows.accepted[found])
             )
             found = found[order[:CROWD]]
-            ptr, period, _ = self._spell(b, found)
+            ptr, period, _ = spell(rows, plan, b, found)
             out.append(
                 Crowd(
                     start=b,
@@ -568,7 +584,7 @@ class ShardBook:
     def places(self, start: int = 0) -> Places:
         """Give where everybody stands in one start, by rising key."""
         plan, rows = self._need_plan(), self._rows
-        ptr, period, slot = self._spell(start, self._by_key)
+        ptr, period, slot = spell(self._rows, self._need_plan(), start, self._by_key)
         window = np.full(len(slot), GRID, np.int64)
         drawn = slot >= 0
         window[drawn] = self._need_market().slot_window[slot[drawn]]
@@ -583,31 +599,12 @@ class ShardBook:
             window=window,
         )
 
-    def _spell(self, b: int, found: Ints) -> tuple[Ints, Ints, Ints]:
-        """Write out the half hours and slots of some rows; none for refused ones."""
-        plan, rows = self._need_plan(), self._rows
-        placed = plan.site[b][found] >= 0
-        count = np.where(placed, rows.duration[found], 0)
-        ptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(count)))
-        total = int(ptr[-1])
-        offset = np.arange(total) - np.repeat(ptr[:-1], count)
-        period = np.repeat(plan.start[b][found], count) + offset
-        apart = np.repeat(rows.interruptible[found] != 0, count)
-        if apart.any():
-            source = np.repeat(rows.period_ptr[:-1][found], count) + offset
-            period[apart] = plan.periods[b][source[apart]]
-        if len(self._slot_q):
-            slot = plan.supply[b][np.repeat(rows.supply_ptr[:-1][found], count) + offset]
-        else:
-            slot = np.full(total, GRID, np.int64)
-        return ptr, period, slot
-
     def refusals(self, loads: Ints) -> list[Refusal]:
         """Say of everybody without a place what decided; ``loads`` [S, T] are the final ones."""
         plan, rows = self._need_plan(), self._rows
         room = self._capacity - loads
         return [
-            _why(self.organisation, rows, i, self._capacity, room)
+            why_refused(self.organisation, rows, i, self._capacity, room)
             for i in np.flatnonzero(plan.site[0] < 0).tolist()
         ]
 
@@ -653,89 +650,3 @@ class ShardBook:
     def _need_market(self) -> Market:
         assert self._market is not None, "open comes before any other question"
         return self._market
-
-
-class _Level:
-    """Some of a shard's rows with their last answers."""
-
-    def __init__(self, rows: Rows) -> None:
-        count = len(rows.key)
-        self.rows = rows
-        self.site = np.full(count, REFUSED, np.int64)
-        self.start = np.zeros(count, np.int64)
-        self.periods = np.zeros(int(rows.period_ptr[-1]), np.int64)
-        self.value = np.zeros(count, np.int64)
-        self.energy_w = int((rows.power * rows.duration).sum())
-
-
-def _subset(rows: Rows, chosen: Ints) -> Rows:
-    """Give some rows, with places of their own for periods and supplies."""
-    duration = rows.duration[chosen]
-    apart = np.where(rows.interruptible[chosen] != 0, duration, 0)
-    start = np.zeros(1, np.int64)
-    return Rows(
-        key=rows.key[chosen],
-        power=rows.power[chosen],
-        duration=duration,
-        earliest=rows.earliest[chosen],
-        last=rows.last[chosen],
-        release=rows.release[chosen],
-        mask=rows.mask[chosen],
-        interruptible=rows.interruptible[chosen],
-        omega=rows.omega[chosen],
-        refusal=rows.refusal[chosen],
-        accepted=rows.accepted[chosen],
-        power_class=rows.power_class[chosen],
-        period_ptr=np.concatenate((start, np.cumsum(apart))),
-        supply_ptr=np.zeros(len(chosen) + 1, np.int64),
-        mask_ptr=rows.mask_ptr,
-        mask_site=rows.mask_site,
-    )
-
-
-def _spread(table: Floats, shape: tuple[int, ...]) -> Floats:
-    """Copy a table that may be the same for all starts or cells to its full shape."""
-    return np.array(np.broadcast_to(table, shape), dtype=np.float64, order="C")
-
-
-def _old_positions(force: Places | None, rows: Rows) -> Ints:
-    """Give each accepted row's position in the plan in force, -1 where it has none."""
-    out = np.full(len(rows.key), -1, np.int64)
-    if force is None or len(force) == 0:
-        return out
-    at = np.minimum(np.searchsorted(force.key, rows.key), len(force) - 1)
-    match = (force.key[at] == rows.key) & (force.site[at] >= 0) & (rows.accepted != 0)
-    return np.where(match, at, out)
-
-
-def _why(organisation: str, rows: Rows, i: int, capacity: Ints, room: Ints) -> Refusal:
-    """Find the constraint that kept row ``i`` out."""
-    m = int(rows.mask[i])
-    sites = rows.mask_site[rows.mask_ptr[m] : rows.mask_ptr[m + 1]]
-    power, d = int(rows.power[i]), int(rows.duration[i])
-    first, end = int(rows.earliest[i]), int(rows.last[i]) + d - 1
-
-    def refusal(kind: ReasonKind, site: int, period: int, room_w: int) -> Refusal:
-        return Refusal(organisation, int(rows.key[i]), kind, site, period, power, room_w)
-
-    if len(sites) == 0:
-        return refusal(ReasonKind.NO_SITE, -1, -1, 0)
-    own = capacity[sites, first:end]
-    largest = int(own.max())
-    if power > largest:
-        row, column = divmod(int(own.argmax()), end - first)
-        return refusal(ReasonKind.TOO_POWERFUL, int(sites[row]), first + column, largest)
-    free = room[sites, first:end]
-    if rows.interruptible[i]:
-        ranked = np.argsort(-free, axis=1, kind="stable")
-        least = np.take_along_axis(free, ranked, axis=1)[:, d - 1]
-        row = int(least.argmax())
-        column = int(ranked[row, d - 1])
-    else:
-        runs = np.lib.stride_tricks.sliding_window_view(free, d, axis=1).min(axis=2)
-        row, start = divmod(int(runs.argmax()), runs.shape[1])
-        column = start + int(free[row, start : start + d].argmin())
-        least = runs.max(axis=1)
-    if int(least.max()) >= power:
-        return refusal(ReasonKind.PRICED_OUT, -1, -1, 0)
-    return refusal(ReasonKind.NO_ROOM, int(sites[row]), first + column, int(free[row, column]))

@@ -94,4 +94,4 @@ class ClassTables:
 def window_capacity_price_q(market: Market, supply_q: Ints) -> Ints:
     """[V] congestion price of each slot: max(0, s - g_w)."""
     announced = supply_q[market.slot_area, market.slot_period]
-    return np.maximum(announced - market.slot_q, 0)
+    return np.asarray(np.maximum(announced - market.slot_q, 0))

@@ -77,5 +77,6 @@ def priced_capacity_nano(price_q: Ints, capacity_w: Ints) -> int:
     hit = np.flatnonzero(price_q)
     prices = price_q.ravel()[hit].tolist()
     powers = capacity_w.ravel()[hit].tolist()
-    total = sum(price * power for price, power in zip(prices, powers, strict=True))
-    return -((-total * NANO) // (2000 * Q))
+    total: int = sum(price * power for price, power in zip(prices, powers, strict=True))
+    rounded: int = -((-total * NANO) // (2000 * Q))
+    return rounded
