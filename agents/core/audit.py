@@ -19,6 +19,7 @@ from agents.core.auditing.reading import (
     conversations,
     instant,
     read_award,
+    read_switch,
     read_sites,
     read_tables,
     read_windows,
@@ -102,7 +103,7 @@ def _check_conversation(name: str, rows: Sequence[Row], books: _Books, found: Fi
     if tables is None:
         return
     standing = list(books.standing.values())
-    contracts.check_cells(name, tables, standing, now, found)
+    contracts.check_cells(name, tables, standing, found)
     contracts.check_prices(name, tables, standing, found)
     for award in fresh:
         contracts.check_money(award, tables, books.work.get(award.key), found)
@@ -127,6 +128,8 @@ def _take_words(rows: Sequence[Row], now: int, books: _Books, found: Findings) -
             if award is not None:
                 _enter(award, now, books, found)
                 fresh.append(award)
+        elif row["performative"] == Performative.INFORM and row["workload_name"] is not None:
+            _take_switch(row, now, books, found)
         elif row["performative"] == Performative.REJECT_PROPOSAL:
             key = workload_of(row)
             books.refused[key] = row
@@ -136,6 +139,23 @@ def _take_words(rows: Sequence[Row], now: int, books: _Books, found: Findings) -
                 detail = f"{'/'.join(key)} held a contract and was refused"
                 found.add(9, detail, [books.standing[key].row, row])
     return fresh
+
+
+def _take_switch(row: Row, now: int, books: _Books, found: Findings) -> None:
+    before = books.standing.get(workload_of(row))
+    if before is None:
+        detail = f"{'/'.join(workload_of(row))} changes supply, but holds no contract"
+        found.add(11, detail, [row])
+        return
+    after = read_switch(row, before, found)
+    if after is None:
+        return
+    if after.revision != before.revision + 1:
+        detail = f"{after.who}: revision {after.revision} follows revision {before.revision}"
+        found.add(11, detail, [before.row, row])
+    contracts.check_switch(before, after, now, found)
+    books.awards.append(after)
+    books.standing[after.key] = after
 
 
 def _enter(award: Award, now: int, books: _Books, found: Findings) -> None:

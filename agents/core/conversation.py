@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from agents.core import records
-from agents.core.accounting import Account, Figures, account_segment
+from agents.core.accounting import Account, Figures, account_segment, add_up
 from agents.core.awards import Awarder
 from agents.core.book import Participants
 from agents.core.booking import BookingDesk
@@ -424,6 +424,7 @@ class _Talk:
             accounts.conversation_id = self._id
             contract.segments = tuple(item.segment for item in booked)
             contract.revision += 1
+            total = add_up([item.account for item in booked])
             self._log.about(
                 number,
                 Performative.INFORM,
@@ -434,6 +435,9 @@ class _Talk:
                     "power_w": contract.power_w,
                     "revision": contract.revision,
                 },
+                energy_cost_gbp=total.cost_gbp,
+                congestion_gbp=sum(item.congestion_gbp for item in booked),
+                carbon_gco2=total.gco2,
             )
             self._digest.add(
                 "switch", self._id, contract.organisation, contract.name, _spell(contract.segments)

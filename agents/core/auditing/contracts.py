@@ -41,6 +41,22 @@ def check_slot(
     _check_places(award, workload["allowed_regions"], sites, found)
 
 
+def check_switch(before: Award, after: Award, now: int, found: Findings) -> None:
+    """Started work may only lose its window from now on; its time, site and power stay."""
+    rows = [before.row, after.row]
+    if before.first >= now or before.moved(after):
+        found.add(9, f"{after.who} changes supply, but has not started or was moved", rows)
+        return
+    for half_hour, (_, window) in after.cells.items():
+        old = before.cells[half_hour][1]
+        if window != old and (half_hour < now or window is not None):
+            detail = (
+                f"{after.who} draws from {window or 'the grid'} from {_at(half_hour)}, it drew from "
+                f"{old or 'the grid'}; started work may only go over to the grid, from now on"
+            )
+            found.add(9, detail, rows)
+
+
 def _check_places(
     award: Award, allowed: Sequence[int], sites: Mapping[str, Site], found: Findings
 ) -> None:
@@ -60,10 +76,11 @@ def _check_places(
         found.add(3, detail, [award.row])
 
 
-def check_cells(
-    name: str, tables: Tables, standing: Sequence[Award], now: int, found: Findings
-) -> None:
-    """Hold loads against the capacity that was announced, of sites and of windows."""
+def check_cells(name: str, tables: Tables, standing: Sequence[Award], found: Findings) -> None:
+    """Hold loads against the capacity that was announced, of sites and of windows.
+
+    What started work drew before the conversation is history: a window may have closed since.
+    """
     load = tables.load(standing)
     names = list(tables.sites)
     for row, period in np.argwhere(load > tables.capacity_w).tolist():
@@ -76,10 +93,8 @@ def check_cells(
         found.add(1, detail, [tables.row, *users])
     drawn: dict[tuple[str, int], list[Award]] = {}
     for award in standing:
-        if award.first < now:
-            continue  # the call says what started work leaves
         for half_hour, (_, window) in award.cells.items():
-            if window is not None:
+            if window is not None and half_hour >= tables.origin:
                 drawn.setdefault((window, half_hour), []).append(award)
     for (window, half_hour), awards in drawn.items():
         watts, limit = sum(award.power_w for award in awards), tables.window_w.get(window, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -45,7 +45,9 @@ class Award:
         return min(self.cells)
 
     def moved(self, later: Award) -> bool:
-        """Say whether site or time changed; a supply may change, as windows are withdrawn."""
+        """Say whether site, time or power changed; a supply may change, as windows are withdrawn."""
+        if self.power_w != later.power_w:
+            return True
         here = {half_hour: site for half_hour, (site, _) in self.cells.items()}
         return here != {half_hour: site for half_hour, (site, _) in later.cells.items()}
 
@@ -62,8 +64,9 @@ class Tables:
     supply_q: Ints
     mu_q: Ints
     window_q: dict[str, int]
+    """Value of each window that still had room."""
     window_w: dict[str, int]
-    """What started work leaves of each window."""
+    """What each open window offers to all work, started work included."""
     area_of_site: list[int]
     capacity_w: Ints
     largest_w: int
@@ -171,8 +174,12 @@ def _tables(row: Row) -> Tables:
         grid_q=np.array(content["grid_q"], dtype=np.int64),
         supply_q=np.array(content["supply_q"], dtype=np.int64),
         mu_q=np.array(content["mu_q"], dtype=np.int64),
-        window_q={window["window"]: int(window["value_q"]) for window in windows},
-        window_w={window["window"]: int(window["capacity_w"]) for window in windows},
+        window_q={
+            window["window"]: int(window["value_q"])
+            for window in windows
+            if window["value_q"] is not None
+        },
+        window_w={window["window"]: int(window["gross_w"]) for window in windows},
         area_of_site=[areas[region] for region in regions],
         capacity_w=np.array(content["capacity_w"], dtype=np.int64),
         largest_w=int(content["largest_w"]),
@@ -204,6 +211,23 @@ def read_award(row: Row, found: Findings) -> Award | None:
         found.add(11, f"{'/'.join(workload_of(row))}: its award cannot be read: {exc}", [row])
         return None
     return award
+
+
+def read_switch(row: Row, before: Award, found: Findings) -> Award | None:
+    """Read word that started work draws on from the grid; what is paid stays as it was."""
+    content = row["content"]
+    try:
+        return replace(
+            before,
+            row=row,
+            revision=int(content["revision"]),
+            power_w=int(content["power_w"]),
+            cells=_some(cells_of(content["segments"])),
+            regions={item["site"]: int(item["region_id"]) for item in content["segments"]},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        found.add(11, f"{before.who}: its change of supply cannot be read: {exc}", [row])
+        return None
 
 
 def cells_of(segments: Sequence[Row]) -> Cells:

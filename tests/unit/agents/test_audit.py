@@ -129,7 +129,7 @@ def good_run() -> Rows:
             "origin": "2026-01-01T00:00:00Z",
             "sites": [{"site": "north/hall", "region_id": 13}],
             "areas": [13],
-            "windows": [{"window": WINDOW, "value_q": GRID_Q // 2, "capacity_w": 2000}],
+            "windows": [{"window": WINDOW, "value_q": GRID_Q // 2, "gross_w": 2000}],
             "largest_w": 6000,
             "workloads": 3,
             "refused": 0,
@@ -296,7 +296,7 @@ def two_in_one_cell(rows: Rows) -> None:
 
 
 def overfull_window(rows: Rows) -> None:
-    rows["negotiations"][SETTLED]["content"]["windows"][0]["capacity_w"] = 1999
+    rows["negotiations"][SETTLED]["content"]["windows"][0]["gross_w"] = 1999
 
 
 def smaller_window(rows: Rows) -> None:
@@ -504,6 +504,77 @@ def test_work_that_has_not_started_may_move() -> None:
     # Half hour 1 is no longer full: its price goes.
     rows["negotiations"][-2]["content"]["mu_q"] = [[0, 0, 0, 0]]
     assert run_audit(rows).violations == ()
+
+
+def switched(rows: Rows, where: dict[str, Any], at: str) -> None:
+    """Withdraw the window of workload c while it runs, with everything that belongs to it."""
+    for row in (rows["negotiations"][C], rows["schedules"][2]):
+        # c runs for two half hours on the window, at twice the money.
+        row["carbon_gco2" if "carbon_gco2" in row else "gco2_forecast"] *= 2
+        row["energy_cost_gbp"] *= 2
+        row["congestion_gbp"] *= 2
+    contract = rows["negotiations"][C]["content"]
+    contract["segments"] = [segment("01:00", "02:00", WINDOW)]
+    contract["posted_price_q"] *= 2
+    contract["paid_gbp"] *= 2
+    rows["schedules"][2]["ends_at"] = "2026-01-01T02:00:00+00:00"
+    rows["workloads"][2]["duration_min"] = 60
+    rows["workloads"][2]["refusal_value_gbp"] = 1.0
+    settled = deepcopy(rows["negotiations"][SETTLED])
+    settled.update(conversation_id="0001", id="later-0", sequence=0, sent_at=at, cost_gbp=1.0)
+    settled["content"].update(
+        windows=[], workloads=0, refused=0, origin=at.replace("+00:00", "Z"), mu_q=[[0, 0]],
+        supply_q=[[GRID_Q] * 2], grid_q=[[GRID_Q] * 2], capacity_w=[[10_000] * 2],
+    )  # fmt: skip
+    settled["gap"] = 0.0
+    told = deepcopy(rows["negotiations"][C])
+    told.update(
+        conversation_id="0001", id="later-1", sequence=1, sent_at=at, performative="inform",
+        sender="north", receiver="orchestrator",
+    )  # fmt: skip
+    told["content"] = {
+        "what": "its window was withdrawn; the rest draws from the grid where it runs",
+        "segments": [segment("01:00", "01:30", WINDOW), where],
+        "power_w": 2000,
+        "revision": 2,
+    }
+    rows["negotiations"] += [settled, told]
+    rest = deepcopy(rows["schedules"][2])
+    for row, piece in ((rest, told["content"]["segments"][0]), (deepcopy(rest), where)):
+        windowed = piece["window"] is not None
+        row.update(
+            id=f"later-{piece['starts_at']}", revision=2, conversation_id="0001",
+            starts_at=piece["starts_at"], ends_at=piece["ends_at"],
+            window_bpp_id="bpp" if windowed else None, window_item_id="item" if windowed else None,
+            window_starts_at="2026-01-01T01:00:00+00:00" if windowed else None,
+            energy_cost_gbp=told["energy_cost_gbp"] / 2, congestion_gbp=told["congestion_gbp"] / 2,
+            gco2_forecast=told["carbon_gco2"] / 2,
+        )  # fmt: skip
+        rows["schedules"].append(row)
+    rows["windows"][0]["state"] = "changed"
+
+
+def test_started_work_may_go_over_to_the_grid_where_it_runs() -> None:
+    rows = good_run()
+    switched(rows, segment("01:30", "02:00"), "2026-01-01T01:30:00+00:00")
+    assert run_audit(rows).violations == ()
+
+
+def test_started_work_that_changes_what_it_drew_before_is_found() -> None:
+    rows = good_run()
+    # Said at 01:00, when c had not started.
+    switched(rows, segment("01:30", "02:00"), "2026-01-01T01:00:00+00:00")
+    assert [item.rows for item in run_audit(rows).violations if item.rule == 9] == [
+        ("message-7", "later-1")
+    ]
+
+
+def test_a_change_of_supply_that_moves_the_work_is_found() -> None:
+    rows = good_run()
+    switched(rows, segment("02:00", "02:30"), "2026-01-01T01:30:00+00:00")
+    assert ("message-7", "later-1") in [
+        item.rows for item in run_audit(rows).violations if item.rule == 9
+    ]
 
 
 def test_started_work_that_moves_is_found() -> None:
