@@ -1,94 +1,102 @@
-"""Rows of the database turned into what a person wants to read. Pure."""
+"""Rows of the database turned into answers: one line a thing, figures as numbers. Pure.
+
+These are what ``--json`` and ``--csv`` give; ``agents.pages`` writes them for a terminal.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from schema.messages import Performative
+from schema.periods import HALF_HOUR, parse_instant
 
 Row = Mapping[str, Any]
 
 
 def conversations(negotiations: Sequence[Row]) -> list[dict[str, Any]]:
-    """One line a conversation, in order."""
+    """One line a conversation, in the order they were held."""
     groups: dict[str, list[Row]] = {}
-    for row in sorted(negotiations, key=lambda row: (row["conversation_id"], row["sequence"])):
+    for row in in_order(negotiations):
         groups.setdefault(row["conversation_id"], []).append(row)
     lines = []
     for name, rows in groups.items():
         calls = [row for row in rows if row["performative"] == Performative.CFP]
-        settled = calls[-1] if calls else rows[-1]
-        content = settled["content"]
+        last = calls[-1] if calls else rows[-1]
+        content = last["content"]
         lines.append(
             {
                 "conversation": name,
-                "at": settled["sent_at"],
+                "at": last["sent_at"],
                 "why": content.get("why"),
                 "workloads": content.get("workloads"),
-                "rounds": len({row["round"] for row in calls}),
+                "rounds": sum(not _is_settled(row) for row in calls),
                 "messages": len(rows),
                 "accepted": _count(rows, Performative.ACCEPT_PROPOSAL),
                 "rejected": _count(rows, Performative.REJECT_PROPOSAL),
-                "cost_gbp": settled["cost_gbp"],
-                "bound_gbp": settled["bound_gbp"],
-                "gap": settled["gap"],
+                "cost_gbp": last["cost_gbp"],
+                "bound_gbp": last["bound_gbp"],
+                "gap": last["gap"],
             }
         )
     return lines
 
 
+def in_order(negotiations: Sequence[Row]) -> list[Row]:
+    """Give messages as they were said."""
+    return sorted(
+        negotiations,
+        key=lambda row: (instant(row["sent_at"]), row["conversation_id"], row["sequence"]),
+    )
+
+
 def rounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """How the bound of one conversation rose, round by round."""
+    """How the bound of one conversation rose, round by round; the last one settles it."""
     return [
         {
             "round": row["round"],
+            "call": "settled" if _is_settled(row) else "prices",
             "bound_gbp": row["bound_gbp"],
             "cost_gbp": row["cost_gbp"],
             "gap": row["gap"],
-            "price_table": str(row["content"].get("price_table", ""))[:12],
+            "price_table": row["content"].get("price_table"),
+            "supply_table": row["content"].get("supply_table"),
         }
         for row in rows
         if row["performative"] == Performative.CFP
     ]
 
 
-def messages(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The messages of a conversation as a reader follows them."""
-    return [
-        {
-            "sequence": row["sequence"],
-            "round": row["round"],
-            "performative": row["performative"],
-            "sender": row["sender"],
-            "receiver": row["receiver"],
-            "workload": row["workload_name"],
-            "says": says(row),
-        }
-        for row in rows
-    ]
+def _is_settled(row: Row) -> bool:
+    return "mu_q" in row["content"]
 
 
 def says(row: Row) -> str:
     """One sentence for one message."""
     content = row["content"]
     match row["performative"]:
-        case Performative.CFP if "mu_q" in content:
+        case Performative.CFP if _is_settled(row):
             return (
-                f"settled: cost {_money(row['cost_gbp'])}, proven bound {_money(row['bound_gbp'])}"
+                f"settled: {content.get('workloads')} workloads cost {_money(row['cost_gbp'])}; no "
+                f"schedule can cost less than {_money(row['bound_gbp'])}"
             )
         case Performative.CFP:
-            return f"who would do what at these prices? bound so far {_money(row['bound_gbp'])}"
+            return f"who would do what? bound so far {_money(row['bound_gbp'])}"
         case Performative.PROPOSE if row["workload_name"] is None:
-            return f"{content.get('energy_kwh', 0):,.0f} kWh placed, {content.get('refusing', 0)} would refuse"
+            return (
+                f"{content.get('energy_kwh', 0):,.0f} kWh, at most {content.get('peak_kw', 0):,.0f}"
+                f" kW; {content.get('refusing', 0)} would rather be refused"
+            )
         case Performative.PROPOSE:
-            return f"would run {_where(content)}"
+            return f"asks for {_wish(content)}"
         case Performative.ACCEPT_PROPOSAL:
-            return f"runs {_where(content)}; {content.get('why', '')}"
-        case Performative.REJECT_PROPOSAL | Performative.REFUSE | Performative.FAILURE:
-            return str(content.get("reason", ""))
+            return f"runs {_where(content)}; {_paid(row)}; {content.get('why', '')}"
+        case Performative.INFORM | Performative.FAILURE:
+            parts = (content.get("what"), content.get("reason"))
+            return ": ".join(str(part) for part in parts if part)
         case _:
-            return str(content.get("what", ""))
+            return str(content.get("reason", ""))
 
 
 def schedule(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -100,12 +108,15 @@ def schedule(rows: Sequence[Row]) -> list[dict[str, Any]]:
     standing = [
         row for row in rows if row["revision"] == highest[row["agent_name"], row["workload_name"]]
     ]
-    standing.sort(key=lambda row: (row["starts_at"], row["agent_name"], row["workload_name"]))
+    standing.sort(
+        key=lambda row: (instant(row["starts_at"]), row["agent_name"], row["workload_name"])
+    )
     return [
         {
             "agent": row["agent_name"],
             "workload": row["workload_name"],
             "region": row["region_id"],
+            "asset_agent": row["asset_agent_name"],
             "asset": row["asset_name"],
             "starts_at": row["starts_at"],
             "ends_at": row["ends_at"],
@@ -147,19 +158,55 @@ def sources(logs: Sequence[Row]) -> list[dict[str, Any]]:
     return lines
 
 
+# -- words ------------------------------------------------------------------------------------
+
+
+def instant(value: object) -> datetime:
+    """Read an instant as the database gives it."""
+    return value if isinstance(value, datetime) else parse_instant(str(value))
+
+
+def clock(value: object) -> str:
+    """Write an instant for a reader: ``03 Feb 15:00``, UTC."""
+    return f"{instant(value):%d %b %H:%M}"
+
+
+def span(starts_at: object, ends_at: object) -> str:
+    """Write an interval for a reader; the day is told once where it can be."""
+    start, end = instant(starts_at), instant(ends_at)
+    last = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%d %b %H:%M}"
+    return f"{clock(start)} to {last}"
+
+
 def _count(rows: Sequence[Row], performative: Performative) -> int:
     return sum(row["performative"] == performative for row in rows)
 
 
 def _money(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.2f} GBP"
+    # Rounding may leave a minus before nothing.
+    return "an unknown sum" if value is None else f"{round(value, 2) + 0.0:,.2f} GBP"
+
+
+def _paid(row: Row) -> str:
+    content = row["content"]
+    parts = (
+        ("energy", row["energy_cost_gbp"]),
+        ("carbon", content.get("carbon_gbp")),
+        ("congestion", row["congestion_gbp"]),
+    )
+    split = ", ".join(f"{name} {round(sum_, 2) + 0.0:,.2f}" for name, sum_ in parts if sum_)
+    return f"pays {_money(content.get('paid_gbp'))}{f' ({split})' if split else ''}"
+
+
+def _wish(content: Row) -> str:
+    start = instant(content["starts_at"])
+    return f"{span(start, start + content['periods'] * HALF_HOUR)} at {content['site']}"
 
 
 def _where(content: Row) -> str:
     parts = []
     for segment in content.get("segments", ()):
         supply = f" on window {segment['window']}" if segment["window"] else ""
-        parts.append(
-            f"{segment['starts_at'][:16]}Z-{segment['ends_at'][11:16]}Z at {segment['site']}{supply}"
-        )
+        when = span(segment["starts_at"], segment["ends_at"])
+        parts.append(f"{when} at {segment['site']}{supply}")
     return ", then ".join(parts) if parts else "nowhere"
