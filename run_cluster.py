@@ -13,11 +13,11 @@ from types import FrameType
 from typing import Any
 
 import typer
-from agents.cli_plan import plan
 from rich.console import Console
 from rich.markup import escape
 
 from agents.cli_inspect import app as inspect_app
+from agents.cli_plan import plan
 from fetchers.cli_parse import parse
 from scenarios.cli import app as scenarios_app
 from scenarios.cli_replay import replay
@@ -50,7 +50,8 @@ app.add_typer(config_app, name="config")
 def main() -> None:
     """Run a command and leave with its exit code."""
     # A stop from a service manager is the same wish as Ctrl-C: leave by the stop protocol.
-    signal.signal(signal.SIGTERM, _interrupt)
+    for wish in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wish, _interrupt)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -74,6 +75,9 @@ def run(arguments: list[str]) -> int:
         # The reader has gone; nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+    if code == EXIT_INTERRUPTED:
+        # Typer catches a KeyboardInterrupt itself.
+        console.print("interrupted")
     return code if isinstance(code, int) else 0
 
 
@@ -86,7 +90,15 @@ def _show(exc: typer.TyperException) -> None:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    # Stopping takes seconds and has an end; a second signal must not leave half of it undone.
+    for wish in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wish, _already_stopping)
     raise KeyboardInterrupt
+
+
+def _already_stopping(_signal: int, _frame: FrameType | None) -> None:
+    # No buffered writer: the signal may have come in the midst of one.
+    os.write(2, b"stopping already; what is not sent yet is safe in the spool\n")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from agents.core.market.units import Ints
 from agents.core.records import StatusUpdate
 from agents.core.view import Site
 from agents.storing import storage_by_name
-from schema.errors import ProtocolViolation
+from schema.errors import AgentUnavailable, ProtocolViolation
 from schema.periods import format_instant, half_hour_start
 from schema.rows import ComputeAssetRow, ComputeWorkloadRow, Record
 from schema.workloads import Workload
@@ -146,7 +146,13 @@ class ComputeAgent:
         return step.take(self._in(conversation_id), token)
 
     def _in(self, conversation_id: str) -> ShardBook:
-        if self._shard is None or self._conversation_id != conversation_id:
+        if self._shard is None:
+            raise AgentUnavailable(
+                f"{self.organisation} was started anew during conversation {conversation_id}; "
+                "open it again",
+                agent=self.organisation,
+            )
+        if self._conversation_id != conversation_id:
             raise ProtocolViolation(
                 f"{self.organisation} is in conversation {self._conversation_id}, was asked about "
                 f"{conversation_id}; open it first",

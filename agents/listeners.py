@@ -51,6 +51,29 @@ def process_tree(root: int) -> set[int]:
     return tree
 
 
+def family(root: int, mark: str) -> set[int]:
+    """Give the descendants of a process whose command line holds a mark, and theirs."""
+    if not Path("/proc/self").exists():
+        return set()
+    marked = {pid for pid in process_tree(root) - {root} if mark in _command_line(pid)}
+    return set().union(*(process_tree(pid) for pid in marked))
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs; one that ended and waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def listeners(pids: Iterable[int]) -> list[Listener]:
     """Give the listening TCP sockets of some processes."""
     sockets = _listening_inodes()

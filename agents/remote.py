@@ -1,14 +1,14 @@
 """All compute agents as Ray actors: the same questions, sent to other processes.
 
 A question goes to all shards at once; a token travels from shard to shard without coming back
-in between. A shard that does not answer in time, or died, ends the conversation with
-``AgentUnavailable``; the manager holds it again from the start, which gives the same outcome.
+in between. A shard that does not answer in time, or died, ends the market with
+``AgentUnavailable``; the manager holds it again from its start, which gives the same outcome.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, TypeVar
 
 import ray
@@ -29,18 +29,28 @@ R = TypeVar("R")
 
 ANSWER_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 60.0
-ORDER_TRIES = 5
-RESTART_PAUSE_S = 1.0
+#: Ray has a killed actor back after about two seconds on a quiet machine.
+RESTART_PATIENCE_S = 60.0
+RESTART_PAUSE_S = 0.5
 
 Shard = tuple[str, ActorHandle[Any]]
 """Name and handle of an actor."""
 
 
 class RayContractors:
-    """Shard actors of one conversation, in token order."""
+    """Shard actors of one conversation.
 
-    def __init__(self, shards: Sequence[Shard], conversation_id: str) -> None:
+    Args:
+        shards: All that take part, in token order.
+        conversation_id: Of the conversation they have opened.
+        leads: Names of those that own group 0 of their organisation.
+    """
+
+    def __init__(
+        self, shards: Sequence[Shard], conversation_id: str, *, leads: Container[str]
+    ) -> None:
         self._shards = tuple(shards)
+        self._leads = tuple(shard for shard in shards if shard[0] in leads)
         self._id = conversation_id
 
     def ask(self, question: Question[R]) -> list[R]:
@@ -51,10 +61,10 @@ class RayContractors:
         )
 
     def relay(self, step: Step, token: Token) -> Token:
-        """Send the token through every shard in order."""
+        """Send the token through every shard in order; through leads only if the step says so."""
         shared = ray.put(step)
         travelling: Any = token
-        for _, handle in self._shards:
+        for _, handle in self._leads if step.lead_only else self._shards:
             travelling = handle.relay.remote(self._id, shared, travelling)
         (last,) = gather([("the last shard of a relay", travelling)])
         assert isinstance(last, Token)
@@ -78,23 +88,31 @@ class RayOrganisations:
 
     def announce(self) -> tuple[Site, ...]:
         """See ``Organisations``."""
-        parts = gather(
-            [(name, handle.announce.remote()) for name, handle in self._heads()],
-            timeout_s=START_TIMEOUT_S,
+        parts = patiently(
+            lambda: gather(
+                [(name, handle.announce.remote()) for name, handle in self._heads()],
+                timeout_s=START_TIMEOUT_S,
+            )
         )
         return tuple(site for sites in parts for site in sites)
 
     def register(self, tick: int) -> list[Registration]:
         """See ``Organisations``."""
-        return gather([(name, handle.register.remote(tick)) for name, handle in self._heads()])
+        return patiently(
+            lambda: gather([(name, handle.register.remote(tick)) for name, handle in self._heads()])
+        )
 
     def tell(self, tellings: Mapping[str, Sequence[StatusUpdate]]) -> None:
-        """See ``Organisations``."""
-        calls = []
-        for organisation, updates in tellings.items():
-            name, handle = self._shards[organisation][0]
-            calls.append((name, handle.tell.remote(list(updates))))
-        gather(calls)
+        """See ``Organisations``; what is told twice is stored once."""
+
+        def say() -> list[Any]:
+            calls = []
+            for organisation, updates in tellings.items():
+                name, handle = self._shards[organisation][0]
+                calls.append((name, handle.tell.remote(list(updates))))
+            return gather(calls)
+
+        patiently(say)
 
     def open(
         self,
@@ -105,18 +123,20 @@ class RayOrganisations:
         site_region: Ints,
         who: dict[str, Participants],
     ) -> Contractors:
-        """See ``Hall``."""
-        calls = []
-        taking_part: list[Shard] = []
+        """See ``Hall``; waits for shards that are being restarted."""
+        openings: list[tuple[Shard, Any]] = []
         for organisation in sorted(who):
             shared = ray.put(
                 Conversation(conversation_id, origin, periods, site_region, who[organisation])
             )
-            for name, handle in self._shards[organisation]:
-                calls.append((name, handle.open.remote(shared)))
-                taking_part.append((name, handle))
-        gather(calls)
-        return RayContractors(taking_part, conversation_id)
+            openings += [(shard, shared) for shard in self._shards[organisation]]
+        patiently(
+            lambda: gather(
+                [(name, handle.open.remote(shared)) for (name, handle), shared in openings]
+            )
+        )
+        leads = {self._shards[organisation][0][0] for organisation in who}
+        return RayContractors([shard for shard, _ in openings], conversation_id, leads=leads)
 
     def _heads(self) -> list[Shard]:
         return [shards[0] for shards in self._shards.values()]
@@ -139,19 +159,26 @@ class RayDesk:
         return [self._book(order) for order in orders]
 
     def _book(self, order: WindowOrder) -> OrderResult:
-        tries = 0
-        while True:
-            try:
-                handle = ray.get_actor(self._name, namespace=self._namespace)
-                (result,) = gather([(self._name, handle.order.remote(order))])
-            except AgentUnavailable:
-                tries += 1
-                if tries == ORDER_TRIES:
-                    raise
-                time.sleep(RESTART_PAUSE_S)
-            else:
-                assert isinstance(result, OrderResult)
-                return result
+        handle = ray.get_actor(self._name, namespace=self._namespace)
+        (result,) = patiently(lambda: gather([(self._name, handle.order.remote(order))]))
+        assert isinstance(result, OrderResult)
+        return result
+
+
+def patiently(ask: Callable[[], R]) -> R:
+    """Ask, and ask again while an actor is being restarted; for what may be asked twice.
+
+    Raises:
+        AgentUnavailable: It is not back after ``RESTART_PATIENCE_S``.
+    """
+    deadline = time.monotonic() + RESTART_PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except AgentUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(RESTART_PAUSE_S)
 
 
 def gather(calls: Sequence[tuple[str, Any]], *, timeout_s: float = ANSWER_TIMEOUT_S) -> list[Any]:

@@ -7,10 +7,13 @@ process of the machine.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,14 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 
-from agents.listeners import require_loopback
+from agents.listeners import family, is_alive, require_loopback
 from agents.ray_env import NAMESPACE
 from schema.errors import AgentUnavailable, ConfigurationError
 from schema.rows.system import AgentKind
 
 START_TIMEOUT_S = 60.0
-STOP_BUDGET_S = 10.0
+STOP_BUDGET_S = 6.0
+END_WITHIN_S = 3.0
 
 #: The storage actor must run where its spool file lies; everybody else may move.
 SPOOL = {"spool": 1.0}
@@ -94,14 +98,15 @@ class Cluster:
             return
         for attempt in (1, 2):
             try:
-                ray.init(
-                    address="local",
-                    num_cpus=os.cpu_count(),
-                    resources=dict(SPOOL),
-                    include_dashboard=self._dashboard,
-                    _temp_dir=str(self._temp),
-                    **common,
-                )
+                with _own_sigterm():
+                    ray.init(
+                        address="local",
+                        num_cpus=os.cpu_count(),
+                        resources=dict(SPOOL),
+                        include_dashboard=self._dashboard,
+                        _temp_dir=str(self._temp),
+                        **common,
+                    )
                 break
             except (RuntimeError, TimeoutError):
                 # "node timed out during startup" was seen once in many starts.
@@ -199,8 +204,33 @@ class Cluster:
                 except ray.exceptions.RayError as exc:
                     unanswered.append(f"{type(exc).__name__}")
         self._actors.clear()
-        ray.shutdown()
+        self._shut_down()
         return unanswered
+
+    def _shut_down(self) -> None:
+        """End Ray, and see that its processes have ended before this one does."""
+        ours = family(os.getpid(), str(self._temp)) if self._address is None else set()
+        ray.shutdown()
+        deadline = time.monotonic() + END_WITHIN_S
+        while (left := {pid for pid in ours if is_alive(pid)}) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for pid in left:
+            # Its rows are on disk or were never acknowledged; nothing is lost.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this program does at SIGTERM: Ray would end all actors without a word."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, ours)
 
 
 def where_am_i() -> tuple[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,7 @@ from storage.embedded.attach import attach_or_start
 from storage.embedded.endpoint import SupabaseEndpoint
 from storage.home import prepare_home, resolve_home
 from storage.migrations import migrate
+from storage.preflight import check_supabase
 from storage.present import write_json
 from storage.settings_loader import load_settings
 
@@ -53,9 +54,14 @@ def replay(
     console = Console(stderr=True)
     progress = Progress(console, quiet=as_json)
     with ExitStack() as stack:
+        # Ray tells of dead workers on stdout, which is for the answer alone.
+        stack.enter_context(redirect_stdout(sys.stderr))
         endpoint = stack.enter_context(
             attach_or_start(settings, migrate=migrate, progress=progress.say)
         )
+        if endpoint.mode == "hosted":
+            # An embedded one was migrated just now, and its key is its own.
+            check_supabase(endpoint)
         outcome = _on_ray(
             stack,
             scenario_path=path,

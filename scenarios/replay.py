@@ -33,6 +33,8 @@ from schema.rows.system import RunKind, RunState
 SETTLING = timedelta(hours=1)
 """How long after the last tick the sources are asked once more, for the last outturns."""
 DRAIN_TIMEOUT_S = 300.0
+LAST_WORD_S = 2.0
+"""How long a run that ends badly tries to say so; stopping must not take long."""
 
 
 @dataclass(slots=True)
@@ -155,7 +157,10 @@ class Replay:
     def _note(self, state: RunState) -> None:
         """Leave word in the run's row, if storage still takes it."""
         try:
-            self._stage.put_run(self._run.model_copy(update={"state": state, "clock_at": None}))
+            self._stage.put_run(
+                self._run.model_copy(update={"state": state, "clock_at": None}),
+                within_s=LAST_WORD_S,
+            )
         except Exception as exc:  # noqa: BLE001 - the first error is the one to show
             self._progress.say(f"the run's row could not be marked {state}: {exc}")
 

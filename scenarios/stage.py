@@ -40,8 +40,12 @@ class Stage(Protocol):
         """Store rows of the driver's own."""
         ...
 
-    def put_run(self, run: ScenarioRunRow) -> None:
-        """Store the run's row with new content."""
+    def put_run(self, run: ScenarioRunRow, *, within_s: float | None = None) -> None:
+        """Store the run's row with new content.
+
+        Raises:
+            TimeoutError: Storage did not take it within the time.
+        """
         ...
 
     def backlog(self) -> int:

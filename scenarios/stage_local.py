@@ -151,9 +151,9 @@ class LocalStage:
         """See ``Stage``."""
         self._client.put_sync([row.to_record(self._run_id) for row in rows])
 
-    def put_run(self, run: ScenarioRunRow) -> None:
+    def put_run(self, run: ScenarioRunRow, *, within_s: float | None = None) -> None:
         """See ``Stage``."""
-        self._wait(self._client.put_run(self._run_id, run))
+        self._wait(asyncio.wait_for(self._client.put_run(self._run_id, run), within_s))
 
     def backlog(self) -> int:
         """See ``Stage``."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from agents.compute import ComputeShell
 from agents.core.conversation import ManagerOptions
 from agents.core.market.contractors import shard_groups
 from agents.orchestrator import OrchestratorShell, TickReport
-from agents.remote import gather
+from agents.remote import gather, patiently
 from agents.supervisor import SPOOL, ActorSpec, Cluster, Heartbeat
 from fetchers.actor import FetcherActor, TransportSpec
 from fetchers.report import PollReport
@@ -46,9 +45,6 @@ from storage.spool_file import SpoolSettings
 
 T = TypeVar("T")
 
-#: A fetcher that died is back after about two seconds; its poll is then asked again.
-POLL_TRIES = 6
-RESTART_PAUSE_S = 1.0
 POLL_TIMEOUT_S = 120.0
 DECIDE_TIMEOUT_S = 1800.0
 
@@ -213,7 +209,7 @@ class RayStage:
             )
             return dict(zip(names, answers, strict=True))
 
-        return _patiently(ask)
+        return patiently(ask)
 
     def decide(self, tick: int, now: datetime, updates: Sequence[WindowUpdate]) -> TickReport:
         """See ``Stage``."""
@@ -241,9 +237,9 @@ class RayStage:
         """See ``Stage``."""
         self._client.put_sync([row.to_record(self._run_id) for row in rows])
 
-    def put_run(self, run: ScenarioRunRow) -> None:
+    def put_run(self, run: ScenarioRunRow, *, within_s: float | None = None) -> None:
         """See ``Stage``."""
-        self._wait(self._client.put_run(self._run_id, run))
+        self._wait(asyncio.wait_for(self._client.put_run(self._run_id, run), within_s))
 
     def backlog(self) -> int:
         """See ``Stage``."""
@@ -252,7 +248,7 @@ class RayStage:
 
     def drain(self, timeout_s: float) -> Mapping[str, int]:
         """See ``Stage``."""
-        self._wait(self._client.barrier(timeout_s))
+        patiently(lambda: self._wait(self._client.barrier(timeout_s)))
         self._wait(self._client.refresh_views())
 
         async def counts() -> list[int]:
@@ -279,12 +275,18 @@ class RayStage:
 
     def shards(self) -> tuple[ShardFigures, ...]:
         """See ``Stage``."""
-        figures: list[ShardFigures] = []
-        for organisation in self._scenario.organisations:
-            for name in shard_names(organisation, self._shard_count):
-                (held,) = gather([(name, self._cluster.handle(name).held.remote())])
-                figures.append(ShardFigures(name, self._beats[name].pid, held))
-        return tuple(figures)
+        names = [
+            name
+            for organisation in self._scenario.organisations
+            for name in shard_names(organisation, self._shard_count)
+        ]
+        held = patiently(
+            lambda: gather([(name, self._cluster.handle(name).held.remote()) for name in names])
+        )
+        return tuple(
+            ShardFigures(name, self._beats[name].pid, count)
+            for name, count in zip(names, held, strict=True)
+        )
 
     def close(self) -> None:
         """See ``Stage``."""
@@ -293,12 +295,3 @@ class RayStage:
 
     def _wait(self, question: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(question)
-
-
-def _patiently(ask: Callable[[], T]) -> T:
-    for _ in range(POLL_TRIES - 1):
-        try:
-            return ask()
-        except AgentUnavailable:
-            time.sleep(RESTART_PAUSE_S)
-    return ask()
