@@ -290,15 +290,23 @@ def _rows(text: str, columns: Sequence[str], faults: Faults) -> tuple[list[list[
 
 
 def _check_header(header: list[str], columns: Sequence[str], faults: Faults) -> None:
-    wanted = ",".join(columns)
-    for name in columns:
-        if name not in header:
-            faults.add("header", None, f"column {name!r} is missing; needed are {wanted}", line=1)
-    for name in dict.fromkeys(header):
-        if name not in columns:
-            faults.add("header", None, f"column {name!r} is unknown; allowed are {wanted}", line=1)
-        elif header.count(name) > 1:
-            faults.add("header", None, f"column {name!r} is there twice; once is allowed", line=1)
+    wrong = [
+        (kind, names)
+        for kind, names in (
+            ("missing", [name for name in columns if name not in header]),
+            ("unknown", [name for name in dict.fromkeys(header) if name not in columns]),
+            ("there twice", [name for name in columns if header.count(name) > 1]),
+        )
+        if names
+    ]
+    if wrong:
+        told = "; ".join(
+            f"{'column' if len(names) == 1 else 'columns'} {', '.join(map(repr, names))} "
+            f"{'is' if len(names) == 1 else 'are'} {kind}"
+            for kind, names in wrong
+        )
+        allowed = f"{told}; exactly these are needed: {','.join(columns)}"
+        faults.add("header", None, allowed, line=1)
 
 
 def _number(text: str) -> float:
