@@ -1,8 +1,10 @@
 """One number that is the same exactly when two runs decided the same.
 
-SHA-256 over decisions in canonical form: integers and text only, in the order they were taken.
-Left out is what may differ between equal runs: run ids, row ids, wall-clock columns, and messages
-that exist only because an organisation's work was spread over several shards.
+A chain of SHA-256 over decisions in canonical form: integers and text only, in the order they
+were taken. Each link is the hash of the one before and of one decision, so that what stands after
+any decision is 32 bytes: a run that is taken up again goes on from them. Left out is what may
+differ between equal runs: run ids, row ids, wall-clock columns, and messages that exist only
+because an organisation's work was spread over several shards.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ def table_hash(table: Ints) -> str:
 
 
 class RunDigest:
-    """Takes decisions in order and gives their hash."""
+    """Takes decisions in order and gives their hash; can be pickled and goes on from there."""
 
     def __init__(self) -> None:
-        self._hash = sha256()
+        self._link = sha256().digest()
         self.lines = 0
 
     def add(self, *parts: object) -> None:
@@ -34,12 +36,12 @@ class RunDigest:
             TypeError: A float or another type that has no single spelling.
         """
         _check(parts)
-        self._hash.update(orjson.dumps(parts, option=orjson.OPT_APPEND_NEWLINE))
+        self._link = sha256(self._link + orjson.dumps(parts)).digest()
         self.lines += 1
 
     def hexdigest(self) -> str:
         """Give the hash of all decisions so far."""
-        return self._hash.hexdigest()
+        return self._link.hex()
 
 
 def _check(part: object) -> None:
