@@ -1,7 +1,8 @@
 """Best responses at fixed prices, for many workloads at once.
 
-Prices are whole numbers, so sums are exact and ties are decided by the earliest start, then the
-first site. A cell that cannot be used costs ``NEVER``.
+Prices are whole numbers, so sums are exact. Ties of contiguous work are decided by the earliest
+start, then the first site; interruptible work stays at its last site if none is cheaper. A cell
+that cannot be used costs ``NEVER``.
 
 Inner loops run over slices from index 0: an index that might be negative keeps the compiler from
 vectorising, which costs a factor of ten.
@@ -206,8 +207,9 @@ def respond_rows(
                     for t in range(into.shape[0]):
                         into[t] = min(into[t], high[t] - low[t])
             slope = omega * d
+            # Delay counts from the first start on: from period 0 on, dear delays late in a long
+            # horizon would look like a price that cannot be paid.
             best, at = least_sloped(least[first:last], slope)
-            best += slope * first
             if best < UNUSABLE:
                 best_start = first + at
                 for j in range(first_site, last_site):
@@ -215,7 +217,7 @@ def respond_rows(
                     if sums[k, s, best_start + d] - sums[k, s, best_start] == least[best_start]:
                         best_site = s
                         break
-                best += omega * (d * (d - 1) // 2 - d * rows.release[i])
+                best += slope * (first - rows.release[i]) + omega * (d * (d - 1) // 2)
         else:
             # The next run may be of the kind before, in another group: its starts are its own.
             run_class = -1

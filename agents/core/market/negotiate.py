@@ -159,7 +159,8 @@ def negotiate(
     about = counted.ask(Describe())
     count = sum(part.workloads for part in about)
     edges = _edges(market, about, count)
-    counted.ask(Open(market, edges, tuple(in_force)))
+    lowest = min((int(part.powers[0]) for part in about if len(part.powers)), default=0)
+    counted.ask(Open(market, edges, tuple(in_force), lowest))
     tell("discovery")
     start = Prices(warm.mu_q, _clipped(market, warm.supply_q)) if warm else opening_prices(market)
     logged = count <= options.proposals_up_to

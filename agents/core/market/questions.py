@@ -66,10 +66,11 @@ class Open:
     market: Market
     class_edges: Ints
     in_force: tuple[Places, ...] = ()
+    lowest_w: int = 0
 
     def put(self, book: ShardBook) -> int:
         """Answer on a shard: how many workloads take part."""
-        return book.open(self.market, self.class_edges, self.in_force)
+        return book.open(self.market, self.class_edges, self.in_force, self.lowest_w)
 
 
 @dataclass(frozen=True, slots=True)

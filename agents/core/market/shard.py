@@ -99,13 +99,20 @@ class ShardBook:
             accepted=int(fleet.accepted.sum()),
         )
 
-    def open(self, market: Market, class_edges: Ints, in_force: Sequence[Places] = ()) -> int:
+    def open(
+        self,
+        market: Market,
+        class_edges: Ints,
+        in_force: Sequence[Places] = (),
+        lowest_w: int = 0,
+    ) -> int:
         """Start a conversation: sort the workloads and forget the last one.
 
         Args:
             market: The public side.
             class_edges: Lowest power of each power class but the first.
             in_force: Places of contracts in force, all organisations'.
+            lowest_w: Lowest power of all workloads; 0 if unknown.
 
         Returns:
             How many workloads take part.
@@ -116,7 +123,7 @@ class ShardBook:
         self._slot_q = np.array(market.slot_q)
         self._supplies = supply_view(market)
         self._edges = np.array(class_edges)
-        self._tables = ClassTables(market, class_edges)
+        self._tables = ClassTables(market, class_edges, lowest_w)
         self._force = next((p for p in in_force if p.organisation == self.organisation), None)
         self._everybody = 0
         self._sort(self.fleet, self.groups)
