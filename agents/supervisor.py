@@ -178,6 +178,12 @@ class Cluster:
         """Give an actor that this cluster started."""
         return self._actors[name][1]
 
+    def retire(self, names: Sequence[str]) -> None:
+        """End some actors for good, without a word to them; for those that hold nothing."""
+        for name in names:
+            _, handle = self._actors.pop(name)
+            ray.kill(handle)
+
     def stop(self, *, budget_s: float = STOP_BUDGET_S) -> list[str]:
         """Stop actors, storage last, then Ray; give the names that did not answer.
 

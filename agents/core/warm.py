@@ -12,14 +12,18 @@ import numpy as np
 from agents.core.market.contractors import InProcessContractors, make_books
 from agents.core.market.instances import make_instance
 from agents.core.market.negotiate import Options, WarmStart, negotiate
+from agents.core.market.order import sampled
 
 _WORKLOADS = 60
 
 
 def compile_kernels() -> None:
-    """Negotiate twice over a small made-up batch, with windows and with a plan in force."""
+    """Negotiate over a small made-up batch: with windows, as a large one, with a plan in force."""
     made = make_instance(_WORKLOADS, seed=1, periods=48, organisations=2, window_share=0.1)
     first = negotiate(made.market, InProcessContractors(make_books(made.fleets)), Options())
+    for fleet in made.fleets:
+        sampled(fleet.key, np.uint64(0), 1 << 31)
+    negotiate(made.market, InProcessContractors(make_books(made.fleets)), Options(muster_up_to=0))
     fleets = []
     for fleet in made.fleets:
         accepted = np.zeros(len(fleet), np.bool_)

@@ -36,22 +36,20 @@ def job_of(count: int) -> Job:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("shards", [2, 4])
 def test_shard_processes_give_the_digest_of_one_process(cluster: Cluster, shards: int) -> None:
-    import ray
-
-    from agents.plan_on_ray import ShardProcesses
+    from agents.shards_on_ray import FleetProcesses
 
     job = job_of(60)
     alone = digest_of(hold(job, InProcessContractors(make_books([job.fleet])), seed=SEED))
-    processes = ShardProcesses(cluster, job, shards)
+    processes = FleetProcesses(cluster, [job.fleet], shards)
     try:
         held = processes.load()
         assert len({shard.pid for shard in held} | {os.getpid()}) == shards + 1
         assert min(shard.workloads for shard in held) > 0
         assert sum(shard.workloads for shard in held) == 60
-        assert digest_of(processes.hold(seed=SEED)) == alone
+        together = processes.hold(lambda contractors: hold(job, contractors, seed=SEED))
+        assert digest_of(together) == alone
     finally:
-        for shard in held:
-            ray.kill(cluster.handle(shard.name))
+        processes.end()
 
 
 @pytest.mark.ray
@@ -59,16 +57,15 @@ def test_shard_processes_give_the_digest_of_one_process(cluster: Cluster, shards
 def test_a_shard_killed_in_the_middle_is_loaded_again_and_the_digest_stays(
     cluster: Cluster,
 ) -> None:
-    import ray
-
     from agents.core.market.discovery import Round
-    from agents.plan_on_ray import ShardProcesses
+    from agents.shards_on_ray import FleetProcesses
 
     job = job_of(60)
     alone = digest_of(hold(job, InProcessContractors(make_books([job.fleet])), seed=SEED))
-    processes = ShardProcesses(cluster, job, 2)
+    processes = FleetProcesses(cluster, [job.fleet], 2)
     held = processes.load()
     begun: list[int] = []
+    again: list[int] = []
 
     def kill_once(current: Round) -> None:
         begun.append(current.number)
@@ -76,9 +73,14 @@ def test_a_shard_killed_in_the_middle_is_loaded_again_and_the_digest_stays(
             os.kill(held[1].pid, signal.SIGKILL)
 
     try:
-        assert digest_of(processes.hold(seed=SEED, on_round=kill_once)) == alone
+        together = processes.hold(
+            lambda contractors: hold(job, contractors, seed=SEED, on_round=kill_once),
+            on_again=lambda: again.append(len(begun)),
+        )
+        assert digest_of(together) == alone
         # Five rounds, then all of them again.
         assert begun[:6] == [1, 2, 3, 4, 5, 1]
+        assert again
+        assert again[0] >= 5
     finally:
-        for shard in held:
-            ray.kill(cluster.handle(shard.name))
+        processes.end()

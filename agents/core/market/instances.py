@@ -7,7 +7,7 @@ energy / capacity is what was asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -55,6 +55,7 @@ def make_instance(
     price_weight: float = 1.0,
     window_share: float = 0.0,
     window_ratio: tuple[float, float] = (4.0, 12.0),
+    window_count: int = 0,
 ) -> Instance:
     """Draw an instance.
 
@@ -69,6 +70,8 @@ def make_instance(
         carbon_value_gbp_per_kg, price_weight: The objective, as in ``build_market``.
         window_share: Capacity of Beckn windows / energy of all work.
         window_ratio: Window capacity / typical power, drawn between these.
+        window_count: So many windows hold ``window_share`` together, whatever the ratio that
+            makes; 0 leaves their number open.
     """
     draw = np.random.Generator(np.random.Philox(key=seed))
     intensity, price = _signals(draw, periods)
@@ -80,7 +83,9 @@ def make_instance(
     early = slack * draw.random(count)
     earliest = np.maximum(0, start - early).astype(np.int64)
     deadline = np.minimum(periods, start + duration + slack - early).astype(np.int64)
-    windows = _windows(draw, power, duration, price, periods, window_share, window_ratio)
+    windows = _windows(
+        draw, power, duration, price, periods, window_share, window_ratio, window_count
+    )
     market = build_market(
         [f"site-{region}" for region in range(1, REGIONS + 1)],
         list(range(1, REGIONS + 1)),
@@ -237,11 +242,12 @@ def _windows(
     periods: int,
     share: float,
     ratio: tuple[float, float],
+    count: int,
 ) -> list[Window]:
     wanted = share * float((power * duration).sum()) / 1000.0
     typical = float(np.median(power)) / 1000.0
     windows: list[Window] = []
-    while wanted > 0.0:
+    while wanted > 0.0 if count == 0 else len(windows) < count:
         length = int(draw.integers(4, 13))
         first = int(draw.integers(0, max(periods - length, 1)))
         region = int(draw.integers(1, REGIONS + 1))
@@ -259,4 +265,8 @@ def _windows(
             )
         )
         wanted -= capacity * length
-    return windows
+    if count == 0:
+        return windows
+    drawn = sum(window.capacity_kw * (window.last - window.first) for window in windows)
+    scale = share * float((power * duration).sum()) / 1000.0 / drawn
+    return [replace(window, capacity_kw=window.capacity_kw * scale) for window in windows]

@@ -104,6 +104,9 @@ class Options:
     """Starts where there are at most 2,000 workloads."""
     proposals_up_to: int = 200_000
     """Most workloads whose single proposals are kept for the log."""
+    muster_up_to: int = MUSTER_UP_TO
+    """Most workloads that settle in the lead shards of their organisations; never above the
+    constant of that name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +173,7 @@ def negotiate(
     found = discover(market, counted, start, levels, energy_w=energy, on_round=on_round)
     interim = counted.ask(Propose(found.prices.mu_q, found.prices.supply_q)) if logged else []
     tell("settlement")
-    mustered = count <= MUSTER_UP_TO
+    mustered = count <= min(options.muster_up_to, MUSTER_UP_TO)
     if mustered:
         counted.ask(Muster(count))
     starts = _starts(market, counted, options, count, found, about)
