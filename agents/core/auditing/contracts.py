@@ -51,8 +51,8 @@ def check_switch(before: Award, after: Award, now: int, found: Findings) -> None
         old = before.cells[half_hour][1]
         if window != old and (half_hour < now or window is not None):
             detail = (
-                f"{after.who} draws from {window or 'the grid'} from {_at(half_hour)}, it drew from "
-                f"{old or 'the grid'}; started work may only go over to the grid, from now on"
+                f"{after.who} draws from {window or 'the grid'} from {_at(half_hour)}, it drew "
+                f"from {old or 'the grid'}; started work may only go over to the grid, from now on"
             )
             found.add(9, detail, rows)
 

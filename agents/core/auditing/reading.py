@@ -45,7 +45,7 @@ class Award:
         return min(self.cells)
 
     def moved(self, later: Award) -> bool:
-        """Say whether site, time or power changed; a supply may change, as windows are withdrawn."""
+        """Say whether site, time or power changed; a supply may, as windows are withdrawn."""
         if self.power_w != later.power_w:
             return True
         here = {half_hour: site for half_hour, (site, _) in self.cells.items()}
