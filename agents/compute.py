@@ -36,10 +36,14 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
-    """What an organisation brings: its sites, and its workloads with the tick each arrives at."""
+    """What an organisation brings: its sites, and its workloads with the tick each arrives at.
+
+    With ``intake`` more workloads arrive at any time, as rows that their owners insert.
+    """
 
     sites: tuple[Site, ...]
-    arrivals: tuple[tuple[int, Workload], ...]
+    arrivals: tuple[tuple[int, Workload], ...] = ()
+    intake: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,9 @@ class ComputeAgent:
                 asset_name=site.asset,
                 region_id=site.region_id,
                 capacity_kw=float(np.max(site.capacity_kw, initial=0.0)),
-                capacity_by_period={
+                capacity_by_period=None
+                if site.lasting
+                else {
                     "from": format_instant(half_hour_start(site.first)),
                     "kw": [float(kw) for kw in site.capacity_kw],
                 },

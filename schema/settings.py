@@ -36,6 +36,8 @@ class Settings(BaseSettings):
 
     carbon_value_gbp_per_tonne: float = Field(default=264.0, ge=0)
     """UK government central value of carbon for 2026, in 2020 prices."""
+    sites: Path | None = None
+    """``sites.toml`` of the live run; None takes the one in the working folder, if there is one."""
 
     spool_limit_bytes: int = Field(default=512 * MIB, ge=4 * MIB)
     ingest_batch_rows: int = Field(default=5000, ge=100, le=20_000)

@@ -39,6 +39,8 @@ class Site:
     """Half-hour number of ``capacity_kw[0]``; before it and after the last there is none."""
     capacity_kw: Floats
     pue: float = 1.0
+    lasting: bool = False
+    """Whether the last of ``capacity_kw`` holds for all time after it."""
 
     @property
     def name(self) -> str:
@@ -174,6 +176,8 @@ def capacity_kw(sites: Sequence[Site], origin: int, periods: int) -> Floats:
         low, high = max(first, 0), min(first + len(site.capacity_kw), periods)
         if low < high:
             table[row, low:high] = site.capacity_kw[low - first : high - first]
+        if site.lasting:
+            table[row, max(high, low) :] = site.capacity_kw[-1]
     return table
 
 

@@ -1,0 +1,1 @@
+"""The live run: a scenario that the world plays."""
