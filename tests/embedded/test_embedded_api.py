@@ -11,8 +11,8 @@ from contextlib import closing
 
 import httpx
 import pytest
-from conftest import Api, public, run_sql, service, sign, user_token
 from embedded_fixtures import PACKAGES, EmbeddedServer
+from embedded_kit import Api, public, run_sql, service, sign, user_token
 
 from storage.embedded.account import service_account
 from storage.embedded.install import install

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import make_probe_tables, processes_of, remove_data, run_sql, service, wait_until
 from embedded_fixtures import PACKAGES
+from embedded_kit import make_probe_tables, processes_of, remove_data, run_sql, service, wait_until
 from pydantic import SecretStr
 from typer.testing import CliRunner
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import run_sql, service
 from embedded_fixtures import EmbeddedServer
+from embedded_kit import run_sql, service
 
 pytestmark = pytest.mark.embedded
 

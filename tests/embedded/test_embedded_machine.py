@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import remove_data
 from embedded_fixtures import PACKAGES
+from embedded_kit import remove_data
 
 from storage.embedded.install import install
 

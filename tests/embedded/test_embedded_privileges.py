@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import listeners, public, run_sql, service
 from embedded_fixtures import EmbeddedServer, serve
+from embedded_kit import listeners, public, run_sql, service
 
 pytestmark = pytest.mark.embedded
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import (
+from embedded_fixtures import PACKAGES
+from embedded_kit import (
     make_probe_tables,
     processes_of,
     remove_data,
@@ -25,7 +26,6 @@ from conftest import (
     service,
     wait_until,
 )
-from embedded_fixtures import PACKAGES
 
 from storage.embedded.api import probe
 from storage.embedded.endpoint import SupabaseEndpoint
