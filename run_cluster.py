@@ -24,6 +24,7 @@ from scenarios.cli_replay import replay
 from schema.errors import GridpactError
 from storage.cli_config import app as config_app
 from storage.cli_db import app as db_app
+from storage.cli_storage import app as storage_app
 from storage.cli_supabase import app as supabase_app
 
 EXIT_FAILED = 1
@@ -43,6 +44,7 @@ app.command()(parse)
 app.add_typer(inspect_app, name="inspect")
 app.add_typer(scenarios_app, name="scenarios")
 app.add_typer(db_app, name="db")
+app.add_typer(storage_app, name="storage")
 app.add_typer(supabase_app, name="supabase")
 app.add_typer(config_app, name="config")
 

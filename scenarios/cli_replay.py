@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import ExitStack, redirect_stdout
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -20,7 +19,7 @@ from scenarios.progress import Progress
 from schema.errors import InputError
 from storage.embedded.attach import attach_or_start
 from storage.embedded.endpoint import SupabaseEndpoint
-from storage.home import prepare_home, resolve_home
+from storage.home import prepare_home, resolve_home, spool_folder
 from storage.migrations import migrate
 from storage.preflight import check_supabase
 from storage.present import write_json
@@ -111,7 +110,7 @@ def _on_ray(
         ),
         cluster=Cluster(address=address, temp_parent=temp_parent, dashboard=settings.ray_dashboard),
         state_file=endpoint.state_file,
-        spool=_spool(home, endpoint),
+        spool=spool_folder(home, settings.supabase_url),
         settings=settings,
         shards=shards,
     )
@@ -127,13 +126,6 @@ def _on_ray(
     )
     with progress:
         return run.run()
-
-
-def _spool(home: Path, endpoint: SupabaseEndpoint) -> Path:
-    """Give the spool of a database: rows meant for one must never reach another."""
-    if endpoint.mode == "embedded":
-        return home / "spool" / "embedded"
-    return home / "spool" / sha256(endpoint.url.encode()).hexdigest()[:12]
 
 
 def _pace(speed: str) -> float:

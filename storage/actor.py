@@ -36,6 +36,7 @@ T = TypeVar("T")
 EXIT_SPOOL_TAKEN = 75
 EXIT_SPOOL_FAILED = 70
 LOCK_WAIT_S = 30.0
+STATUS_INTERVAL_S = 5.0
 SUPABASE_STORE = "storage.supabase_store:from_state_file"
 
 
@@ -96,6 +97,7 @@ class StorageActor:
             spool=limits,
             drain=drain,
             refresh_interval_s=refresh_interval_s,
+            status_interval_s=STATUS_INTERVAL_S,
             on_fatal=_end_process,
         )
         try:

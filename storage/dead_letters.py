@@ -108,13 +108,20 @@ def _among(spool: Spool, ids: Collection[str], condition: str) -> set[str]:
     return {text for text in ids if spool.db.execute(sql, (UUID(text).bytes,)).fetchone()}
 
 
-def list_dead(spool: Spool, limit: int) -> list[DeadRow]:
-    """List dead rows, the newest first."""
+def list_dead(spool: Spool, limit: int | None, seqs: Sequence[int] | None = None) -> list[DeadRow]:
+    """List dead rows, the newest first.
+
+    Args:
+        spool: Whose.
+        limit: At most so many; None for all.
+        seqs: Only these; None for whichever.
+    """
+    chosen = "1" if seqs is None else f"d.seq in ({','.join('?' * len(seqs))})"
     cursor = spool.db.execute(
-        "select d.seq, t.name, r.id, r.version, d.reason, d.message, d.sqlstate, d.http, d.at, "
+        "select d.seq, t.name, r.id, r.version, d.reason, d.message, d.sqlstate, d.http, d.at, "  # noqa: S608
         "b.body from dead d join records r on r.seq = d.seq join bodies b on b.seq = d.seq "
-        "join tables t on t.no = r.tbl order by d.at desc, d.seq desc limit ?",
-        (limit,),
+        f"join tables t on t.no = r.tbl where {chosen} order by d.at desc, d.seq desc limit ?",
+        (*(seqs or ()), -1 if limit is None else limit),
     )
     return [
         DeadRow(
@@ -131,6 +138,27 @@ def list_dead(spool: Spool, limit: int) -> list[DeadRow]:
         )
         for seq, table, row_id, version, reason, message, sqlstate, http, at, body in cursor
     ]
+
+
+def drop(spool: Spool, seqs: Sequence[int], now_s: int) -> int:
+    """Give dead rows up for good; gives how many.
+
+    Their ids stay known for as long as those of delivered rows, so that a producer that sends one
+    again is answered and the row does not come back.
+    """
+    found = [
+        (seq,)
+        for seq in seqs
+        if spool.db.execute("select 1 from dead where seq = ?", (seq,)).fetchone()
+    ]
+    spool.db.executemany("delete from bodies where seq = ?", found)
+    spool.db.executemany("delete from dead where seq = ?", found)
+    spool.db.executemany(
+        f"update records set state = {State.DELIVERED.value}, at = {int(now_s)} where seq = ?",  # noqa: S608
+        found,
+    )
+    spool.reload()
+    return len(found)
 
 
 def retry(spool: Spool, seqs: Sequence[int] | None) -> int:

@@ -83,6 +83,19 @@ def database_folder(home: Path) -> Path:
     return ROOT_STATE / sha256(str(home.absolute()).encode()).hexdigest()[:16]
 
 
+def spool_folder(home: Path, supabase_url: str | None) -> Path:
+    """Say where the spool of a database lies: rows meant for one must never reach another.
+
+    Args:
+        home: The state folder.
+        supabase_url: Of the hosted project; None for the embedded Supabase of this home.
+    """
+    if supabase_url is None:
+        return home / "spool" / "embedded"
+    address = supabase_url.rstrip("/")
+    return home / "spool" / sha256(address.encode()).hexdigest()[:12]
+
+
 def packages_folder(home: Path) -> Path:
     """Say where the programs of the embedded Supabase lie; root's homes share one copy."""
     return (ROOT_STATE if os.geteuid() == 0 else home) / "packages"

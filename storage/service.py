@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
@@ -19,17 +20,18 @@ from typing import Any, Self, TypeVar
 
 from schema.clock import Clock
 from schema.errors import GridpactError, StorageError
-from schema.periods import require_utc
+from schema.periods import format_instant, require_utc
 from schema.rows import Record, ScenarioRunRow
 from storage.background import BackgroundLoop
 from storage.dead_letters import DeadRow, list_dead, retry
 from storage.drain import Drain
+from storage.embedded.files import write_private_json
 from storage.grid_state import PERIODS, GridState, view
 from storage.lane import DrainSettings
 from storage.ports import DrainStatus, Filter, JsonObject, JsonValue, Order, PutAck, Store
 from storage.refresh import Refreshed, is_due, shown_rows
 from storage.runs import clock_of, newest_run, write_clock, write_run
-from storage.spool_file import SpoolSettings
+from storage.spool_file import STATUS_FILE, SpoolSettings
 from storage.spool_rows import CrashPoint, no_crash
 from storage.system_clock import SystemClock
 from storage.writer import SpoolWriter, Vault
@@ -50,6 +52,8 @@ class StorageService:
         drain: Sizes of requests.
         refresh_interval_s: Least seconds between refreshes of the views; None leaves them to
             ``refresh_views``.
+        status_interval_s: Seconds between two writings of ``status.json`` beside the spool, for
+            those who may not open it; None writes none.
         crash_point: Called at labelled points of the code; tests of kills end the process there.
         on_fatal: Called when the spool has failed for good; a shell ends its process.
     """
@@ -64,6 +68,7 @@ class StorageService:
         spool: SpoolSettings | None = None,
         drain: DrainSettings | None = None,
         refresh_interval_s: float | None = None,
+        status_interval_s: float | None = None,
         crash_point: CrashPoint = no_crash,
         on_fatal: Callable[[BaseException], None] | None = None,
     ) -> None:
@@ -72,6 +77,8 @@ class StorageService:
         self._rng = Random(seed)  # noqa: S311  # jitter, no secret
         self._drain_settings = drain
         self._refresh_interval_s = refresh_interval_s
+        self._status_interval_s = status_interval_s
+        self._status_file = folder / STATUS_FILE
         self._crash_point = crash_point
         self._writer = SpoolWriter(
             folder, self._clock, spool, crash_point=crash_point, on_fatal=on_fatal
@@ -109,6 +116,9 @@ class StorageService:
         if self._refresh_interval_s is not None:
             work = self._keep_views_fresh(drain, self._refresh_interval_s)
             self._tasks.append(asyncio.create_task(self._watch(work, "refreshing views")))
+        if self._status_interval_s is not None:
+            telling = self._keep_status_file(self._status_interval_s)
+            self._tasks.append(asyncio.create_task(self._watch(telling, "writing the status")))
         return drain
 
     async def _watch(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -331,6 +341,23 @@ class StorageService:
                 log.warning("refreshing the views failed, trying again later: %s", exc)
             else:
                 last = Refreshed(now_s, shown_rows(status.sent))
+
+    async def _keep_status_file(self, interval_s: float) -> None:
+        told = True
+        while True:
+            await self._clock.sleep(interval_s)
+            try:
+                write_private_json(self._status_file, await self._written_status())
+            except (OSError, GridpactError) as exc:
+                # A full disk: the spool says so itself, and the file is only news.
+                if told:
+                    log.warning("%s cannot be written: %s", self._status_file, exc)
+                told = False
+            else:
+                told = True
+
+    async def _written_status(self) -> dict[str, object]:
+        return {"at": format_instant(self._clock.now()), "pid": os.getpid(), **await self.status()}
 
     async def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(self._loop.submit(work))

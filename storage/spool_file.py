@@ -3,6 +3,7 @@
     spool.db     SQLite, WAL, synchronous=FULL
     spool.lock   flock; who holds it owns the spool
     ballast.bin  space to let go of when others have filled the disk
+    status.json  what the process that has the spool last said of it, for others to read
 
 Every pragma but ``journal_mode`` is forgotten at close, so all are set at each open.
 """
@@ -22,6 +23,7 @@ from schema.errors import ConfigurationError, StorageError
 log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
+STATUS_FILE = "status.json"
 PAGE_BYTES = 4096
 #: What ``pragma synchronous`` answers for FULL.
 _FULL = 2
@@ -143,6 +145,19 @@ class SpoolLock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def holder_of(folder: Path) -> str | None:
+    """Give the pid of the process that has the spool now; None when nobody has it."""
+    try:
+        with (folder / "spool.lock").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return file.read().decode(errors="replace").strip() or "unknown"
+    except FileNotFoundError:
+        return None
+    return None
 
 
 class Ballast:
