@@ -26,15 +26,17 @@ def write_run(vault: Vault, run_id: str, row: ScenarioRunRow, now_s: int) -> Put
     ``clock_at`` stays as it is where the row brings none.
     """
     known = vault.spool.run_content(run_id)
-    version = 0
+    # Seconds since 1970, not a count from 0: the row of a long-lived run must still rise when the
+    # spool that counted was lost with its disk.
+    version = now_s
     if known is not None:
-        version, body = known
+        last, body = known
         before = _row(body)
         if row.clock_at is None:
             row = row.model_copy(update={"clock_at": before.clock_at})
         if before == row.model_copy(update={"version": None}):
             return PutAck(0, 1, vault.spool.fill())
-        version += 1
+        version = max(now_s, last + 1)
     content = row.model_copy(update={"version": None})
     return vault.put([content.to_record(run_id, version=version)], now_s)
 

@@ -101,7 +101,8 @@ async def test_the_runs_clock_is_the_grids_now_and_survives_a_restart(tmp_path: 
     await first.barrier(10)
     await first.stop()
     row = store.tables["scenario_runs"][RUN]
-    assert (row["version"], row["clock_at"]) == (1, "2026-05-01T13:00:00Z")
+    # Two contents at 2026-05-01T10:00Z, 1777629600 seconds after 1970.
+    assert (row["version"], row["clock_at"]) == (1777629601, "2026-05-01T13:00:00Z")
     again = service(tmp_path, store).open()
     assert again.grid_state().as_of == START + timedelta(hours=3)
     await again.stop()
@@ -117,8 +118,23 @@ async def test_storage_counts_the_versions_of_a_runs_row(tmp_path: Path) -> None
         await storage.put_run(RUN, run_row(clock_at=None, state="done", digest="abc"))
         await storage.barrier(10)
     row = store.tables["scenario_runs"][RUN]
-    assert (row["version"], row["state"], row["digest"]) == (2, "done", "abc")
+    # The third content of one second.
+    assert (row["version"], row["state"], row["digest"]) == (1777629602, "done", "abc")
     assert row["clock_at"] == "2026-05-01T10:30:00Z"
+
+
+async def test_a_run_goes_on_after_its_spool_was_lost_with_its_disk(tmp_path: Path) -> None:
+    store = MemoryStore()
+    with service(tmp_path / "first", store) as storage:
+        await storage.put_run(RUN, run_row())
+        for hours in range(1, 4):
+            await storage.set_clock_at(RUN, START + timedelta(hours=hours))
+        await storage.barrier(10)
+    clock = VirtualClock(START + timedelta(hours=4))
+    with StorageService(tmp_path / "second", store, clock=clock, spool=QUIET) as storage:
+        await storage.put_run(RUN, run_row(clock_at=START + timedelta(hours=4)))
+        await storage.barrier(10)
+    assert store.tables["scenario_runs"][RUN]["clock_at"] == "2026-05-01T14:00:00Z"
 
 
 async def test_the_clock_of_an_unknown_run_is_an_error(tmp_path: Path) -> None:
