@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,6 +46,8 @@ from schema.periods import format_instant
 from schema.rows import Record, Row
 from schema.rows.system import Outcome
 from storage.ports import StoragePort
+
+OnReply = Callable[[Request, Reply], None]
 
 #: Share of the time between polls that one poll may take before it leaves the rest to the next.
 BUDGET_SHARE = 0.8
@@ -109,6 +111,7 @@ class Fetcher:
         incarnation: Minted once a start, live; None in a replay, where attempts are named after
             the poll.
         settings: How it behaves.
+        on_reply: Told every answer of a feed as it came, before it is read: recording, checks.
     """
 
     def __init__(
@@ -122,12 +125,14 @@ class Fetcher:
         seed: int,
         incarnation: str | None = None,
         settings: FetcherSettings | None = None,
+        on_reply: OnReply | None = None,
     ) -> None:
         self.plan = plan
         self.run_id = run_id
         self.clock = clock
         self.seed = seed
         self.settings = settings or FetcherSettings()
+        self._on_reply = on_reply
         self._storage = storage
         self._incarnation = incarnation
         self.conflicts = 0
@@ -259,6 +264,8 @@ class Fetcher:
 
             def read(reply: Reply, request: Request = request) -> Reading:
                 context = ParseContext(now=self.clock.now())
+                if self._on_reply is not None:
+                    self._on_reply(request, reply)
                 return self.plan.read(feed_turn, request, reply, context)
 
             limits = self._limits(feed_turn.feed, request)

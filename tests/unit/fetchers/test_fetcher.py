@@ -361,3 +361,24 @@ async def test_status_tells_what_a_person_asks_about() -> None:
         "closed",
         "2031-02-03T12:30:00Z",
     )
+
+
+async def test_whoever_listens_hears_every_answer_as_it_came() -> None:
+    heard: list[tuple[str, bytes]] = []
+    polled = Fetcher(
+        ToyPlan("https://api.example"),
+        run_id=RUN,
+        clock=VirtualClock(NOON),
+        transport=httpx.MockTransport(
+            lambda request: httpx.Response(
+                200, content=b"[[0, 1.50]]" if "a" in request.url.path else b"<html>"
+            )
+        ),
+        storage=Store(),
+        seed=3,
+        on_reply=lambda request, reply: heard.append((request.endpoint, reply.body)),
+    )
+    await polled.poll(NOON)
+    # An answer that cannot be read is heard all the same, each time it comes.
+    assert heard[0] == ("a", b"[[0, 1.50]]")
+    assert set(heard[1:]) == {("b", b"<html>")}
