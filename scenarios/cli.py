@@ -1,4 +1,4 @@
-"""``scenarios``: list, show, validate and import scenario folders."""
+"""``scenarios``: list, show, validate, import and serve scenario folders."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from scenarios.cli_serve import serve
 from scenarios.faults import scenario_error
 from scenarios.import_series import GapPolicy, read_factors
 from scenarios.importer import ImportPlan, import_scenario
@@ -18,7 +19,10 @@ from schema.errors import InputError
 from schema.periods import parse_instant
 from storage.present import form, write_json, write_rows
 
-app = typer.Typer(no_args_is_help=True, help="Scenario folders: list, show, validate, import.")
+app = typer.Typer(
+    no_args_is_help=True, help="Scenario folders: list, show, validate, import, serve."
+)
+app.command()(serve)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Replaces the scenario's seed.")]

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
-pytest_plugins = ["embedded_fixtures"]
+pytest_plugins = ["embedded_fixtures", "upstream_fixtures"]
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from email.utils import format_datetime
 from uuid import NAMESPACE_URL, uuid5
 
 from scenarios.publication import Published
@@ -271,8 +272,16 @@ def _download(path: str, out: Published) -> Reply:
             writer.writerow([name for name, _ in file.columns])
             writer.writerows(_rows(file, out))
             body = text.getvalue().encode("utf-8-sig" if file.bom else "utf-8")
-            return Reply(200, body, "text/csv")
+            return Reply(200, body, "text/csv", _validators(file.modified(out), len(body)))
     return Reply(404, b"<html><body><h1>404 Not Found</h1></body></html>", "text/html")
+
+
+def _validators(modified: datetime, size: int) -> tuple[tuple[str, str], ...]:
+    """Give the headers of an uploaded file, as CKAN 2.8 writes them; its API sends none."""
+    return (
+        ("last-modified", format_datetime(modified.replace(microsecond=0), usegmt=True)),
+        ("etag", f'"{modified.timestamp():.0f}-{size}"'),
+    )
 
 
 def _file(resource_id: str, action: str) -> DataFile:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import httpx
 import pytest
+from source_requests import live_plan
 
 from fetchers import registry
-from fetchers.beckn import endpoints as beckn
 from fetchers.carbon_intensity import endpoints as carbon
 from fetchers.elexon import endpoints as elexon
-from fetchers.neso import endpoints as neso
 from fetchers.parsing import ParseContext
 from fetchers.request import Request
 from scenarios.loader import bundled, load
@@ -21,40 +19,6 @@ from scenarios.scenario import Scenario
 from scenarios.transport import ReplayTransport, replay_transport
 from schema.clock import VirtualClock
 from schema.readings import Source
-
-_STAMP_ID = "5b1f5f4e-0000-4000-8000-000000000001"
-
-
-def _live_plan(now: datetime) -> Iterator[Request]:
-    """Give every request the live plan makes."""
-    day = now.date()
-    yield carbon.build_intensity_span(now, carbon.Span.NEXT_48H)
-    yield carbon.build_intensity_span(now, carbon.Span.PAST_24H)
-    yield carbon.build_generation()
-    yield carbon.build_regional_span(now, carbon.Span.NEXT_48H)
-    yield elexon.build_market_index(now - timedelta(hours=6), now)
-    yield elexon.build_system_prices(day - timedelta(days=1))
-    yield elexon.build_demand_outturn(day - timedelta(days=1), day)
-    yield elexon.build_fuelhh(day - timedelta(days=1), day)
-    yield elexon.build_fuelinst(now - timedelta(minutes=10), now)
-    yield elexon.build_demand_forecast()
-    yield elexon.build_demand_forecast(zonal=True)
-    yield neso.build_package_show("demand-flexibility")
-    for file in (
-        neso.DEMAND_UPDATE,
-        neso.EMBEDDED_FORECAST,
-        neso.DEMAND_FORECAST_1D,
-        neso.DEMAND_FORECAST_2D,
-        neso.DEMAND_FORECAST_7D,
-        neso.DEMAND_FORECAST_14D,
-        neso.EAC_RESULTS,
-    ):
-        yield neso.build_resource_show(file.resource_id)
-        yield neso.build_datastore_search(file)
-    stamp = beckn.Stamp(_STAMP_ID, now)
-    yield beckn.build_discover(
-        "https://provider/api", beckn.BecknParty(), stamp, transaction_id=_STAMP_ID
-    )
 
 
 async def _send(transport: ReplayTransport, request: Request) -> httpx.Response:
@@ -75,7 +39,7 @@ async def test_no_parser_rejects_a_row_of_a_clean_replay(name: str) -> None:
         now = scenario.start + timedelta(hours=hours)
         clock = VirtualClock(now)
         transports = {source: ReplayTransport(scenario, source, clock) for source in Source}
-        for request in _live_plan(now):
+        for request in live_plan(now):
             reply = await _send(transports[Source(request.source)], request)
             assert reply.status_code == 200, request
             parser = registry.find(str(request.source), request.endpoint)
@@ -99,7 +63,7 @@ async def test_the_factory_makes_one_sources_transport_under_a_clock() -> None:
 
 async def test_two_transports_give_the_same_bytes(windy: Scenario) -> None:
     clock = VirtualClock(windy.start + timedelta(hours=2))
-    for request in _live_plan(clock.now()):
+    for request in live_plan(clock.now()):
         one = await _send(ReplayTransport(windy, Source(request.source), clock), request)
         other = ReplayTransport(load("windy-night"), Source(request.source), clock)
         assert one.content == (await _send(other, request)).content, request.endpoint
