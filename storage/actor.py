@@ -25,7 +25,16 @@ from storage.client import Packed, pack, unpack
 from storage.dead_letters import DeadRow
 from storage.grid_state import PERIODS, GridState
 from storage.lane import DrainSettings
-from storage.ports import DrainStatus, Filter, JsonObject, JsonValue, Order, PutAck, Store
+from storage.ports import (
+    Checkpoint,
+    DrainStatus,
+    Filter,
+    JsonObject,
+    JsonValue,
+    Order,
+    PutAck,
+    Store,
+)
 from storage.service import StorageService
 from storage.spool_file import SpoolSettings
 
@@ -108,9 +117,13 @@ class StorageActor:
             log.critical("%s; ending this process for another try", exc)
             os._exit(EXIT_SPOOL_TAKEN)
 
-    async def put(self, packed: Packed) -> PutAck:
+    async def put(self, packed: Packed, checkpoint: Checkpoint | None = None) -> PutAck:
         """Accept rows; see ``StorageService.put``."""
-        return await self._service.put(unpack(packed))
+        return await self._service.put(unpack(packed), checkpoint)
+
+    async def checkpoint(self, run_id: str, name: str) -> Checkpoint | None:
+        """Give what an agent saved last; see ``StorageService.checkpoint``."""
+        return await self._service.checkpoint(run_id, name)
 
     async def put_run(self, run_id: str, row: ScenarioRunRow) -> PutAck:
         """Accept a run's own row."""
@@ -218,16 +231,28 @@ class RayStorage:
         self._handle = handle
         self._timeout_s = timeout_s
 
-    async def put(self, records: Sequence[Record]) -> PutAck:
+    async def put(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
         """Accept rows; see ``StorageService.put``."""
-        answer: PutAck = await self._ask("put", pack(records))
+        answer: PutAck = await self._ask("put", pack(records), checkpoint)
         return answer
 
-    def put_blocking(self, records: Sequence[Record], timeout_s: float | None = None) -> PutAck:
+    async def checkpoint(self, run_id: str, name: str) -> Checkpoint | None:
+        """Give what an agent saved last."""
+        answer: Checkpoint | None = await self._ask("checkpoint", run_id, name)
+        return answer
+
+    def put_blocking(
+        self,
+        records: Sequence[Record],
+        timeout_s: float | None = None,
+        *,
+        checkpoint: Checkpoint | None = None,
+    ) -> PutAck:
         """Accept rows, for callers without an event loop."""
         limit = self._timeout_s if timeout_s is None else timeout_s
+        call = self._call("put", pack(records), checkpoint)
         try:
-            return cast("PutAck", ray.get(self._call("put", pack(records)), timeout=limit))
+            return cast("PutAck", ray.get(call, timeout=limit))
         except (RayTaskError, RayActorError, GetTimeoutError) as exc:
             raise _translated(exc, "put", limit) from exc
 

@@ -17,7 +17,7 @@ from schema.clock import Clock
 from schema.errors import GridpactError
 from schema.rows import Record, ScenarioRunRow
 from storage.grid_state import GridState
-from storage.ports import DrainStatus, Filter, JsonObject, JsonValue, Order, PutAck
+from storage.ports import Checkpoint, DrainStatus, Filter, JsonObject, JsonValue, Order, PutAck
 from storage.system_clock import SystemClock
 
 T = TypeVar("T")
@@ -46,11 +46,19 @@ def unpack(packed: Packed) -> list[Record]:
 class StorageBackend(Protocol):
     """A ``StorageService`` in this process, or the actor behind a handle (``RayStorage``)."""
 
-    async def put(self, records: Sequence[Record]) -> PutAck: ...  # noqa: D102
+    async def put(  # noqa: D102
+        self, records: Sequence[Record], checkpoint: Checkpoint | None = None
+    ) -> PutAck: ...
 
     def put_blocking(  # noqa: D102
-        self, records: Sequence[Record], timeout_s: float | None = None
+        self,
+        records: Sequence[Record],
+        timeout_s: float | None = None,
+        *,
+        checkpoint: Checkpoint | None = None,
     ) -> PutAck: ...
+
+    async def checkpoint(self, run_id: str, name: str) -> Checkpoint | None: ...  # noqa: D102
 
     async def put_run(self, run_id: str, row: ScenarioRunRow) -> PutAck: ...  # noqa: D102
 
@@ -120,17 +128,21 @@ class StorageClient:
         self._pause = pause
         self.retries = 0
 
-    async def put(self, records: Sequence[Record]) -> PutAck:
+    async def put(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
         """Return once the rows are on disk; see ``StorageService.put``."""
-        return await self._tried(lambda: self._backend.put(records))
+        return await self._tried(lambda: self._backend.put(records, checkpoint))
 
-    def put_sync(self, records: Sequence[Record]) -> PutAck:
+    async def checkpoint(self, run_id: str, name: str) -> Checkpoint | None:
+        """Give what an agent of a run saved last; see ``StorageService.checkpoint``."""
+        return await self._tried(lambda: self._backend.checkpoint(run_id, name))
+
+    def put_sync(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
         """Do what ``put`` does, for callers without an event loop."""
         started = self._clock.monotonic_s()
         attempt = 0
         while True:
             try:
-                return self._backend.put_blocking(records)
+                return self._backend.put_blocking(records, checkpoint=checkpoint)
             except GridpactError as exc:
                 delay = self._delay(exc, attempt, started)
             self._pause(delay)

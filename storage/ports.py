@@ -121,6 +121,18 @@ class PutAck:
     fill: float = 0.0
 
 
+class Checkpoint(NamedTuple):
+    """What an agent of a run must not forget; see ``storage.checkpoints``.
+
+    ``number`` rises with every saving: of two with one name the higher one stands.
+    """
+
+    run_id: str
+    name: str
+    number: int
+    blob: bytes
+
+
 class LaneState(StrEnum):
     """How a lane is doing."""
 
@@ -145,6 +157,9 @@ class DrainStatus:
 class StoragePort(Protocol):
     """What fetchers and agents need: to hand over rows and know that they are safe."""
 
-    async def put(self, records: Sequence[Record]) -> PutAck:
-        """Return once the rows are on disk; the same rows again are harmless."""
+    async def put(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
+        """Return once the rows are on disk; the same rows again are harmless.
+
+        A checkpoint is saved in the same commit: both are there afterwards, or neither.
+        """
         ...

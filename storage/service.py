@@ -28,7 +28,16 @@ from storage.drain import Drain
 from storage.embedded.files import write_private_json
 from storage.grid_state import PERIODS, GridState, view
 from storage.lane import DrainSettings
-from storage.ports import DrainStatus, Filter, JsonObject, JsonValue, Order, PutAck, Store
+from storage.ports import (
+    Checkpoint,
+    DrainStatus,
+    Filter,
+    JsonObject,
+    JsonValue,
+    Order,
+    PutAck,
+    Store,
+)
 from storage.refresh import Refreshed, is_due, shown_rows
 from storage.runs import clock_of, newest_run, write_clock, write_run
 from storage.spool_file import STATUS_FILE, SpoolSettings
@@ -151,10 +160,11 @@ class StorageService:
 
     # -- accepting ------------------------------------------------------------------------
 
-    async def put(self, records: Sequence[Record]) -> PutAck:
+    async def put(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
         """Return once the rows are on disk, fsynced; the same rows again are harmless.
 
-        All of them or none. Parents come in an earlier put, or earlier in this one.
+        All of them or none, and the checkpoint with them. Parents come in an earlier put, or
+        earlier in this one.
 
         Raises:
             SpoolFull: Wait and put them again.
@@ -162,11 +172,24 @@ class StorageService:
             ConstraintViolated: A row is too large or no record.
             StorageError: The spool has failed; nothing was acknowledged.
         """
-        return await asyncio.wrap_future(self._submit_put(records))
+        return await asyncio.wrap_future(self._submit_put(records, checkpoint))
 
-    def put_blocking(self, records: Sequence[Record], timeout_s: float | None = None) -> PutAck:
+    def put_blocking(
+        self,
+        records: Sequence[Record],
+        timeout_s: float | None = None,
+        *,
+        checkpoint: Checkpoint | None = None,
+    ) -> PutAck:
         """Do what ``put`` does, for callers without an event loop."""
-        return self._submit_put(records).result(timeout_s)
+        return self._submit_put(records, checkpoint).result(timeout_s)
+
+    async def checkpoint(self, run_id: str, name: str) -> Checkpoint | None:
+        """Give what an agent of a run saved last under a name; None where there is nothing."""
+        self._opened()
+        return await asyncio.wrap_future(
+            self._writer.call(lambda vault: vault.spool.checkpoint(run_id, name))
+        )
 
     async def put_run(self, run_id: str, row: ScenarioRunRow) -> PutAck:
         """Accept a run's own row, or its next content; storage counts its versions.
@@ -181,9 +204,11 @@ class StorageService:
         now_s, at = self._now_s(), require_utc(instant)
         return await self._write(lambda vault: write_clock(vault, run_id, at, now_s))
 
-    def _submit_put(self, records: Sequence[Record]) -> Future[PutAck]:
+    def _submit_put(
+        self, records: Sequence[Record], checkpoint: Checkpoint | None
+    ) -> Future[PutAck]:
         self._opened()
-        future = self._writer.put(records)
+        future = self._writer.put(records, checkpoint)
         future.add_done_callback(self._nudge)
         return future
 

@@ -8,6 +8,7 @@ thread (``storage.writer``), which also opens and ends the transactions; nothing
              again), or dead (the database will never take it)
     bodies   content of what waits or is dead
     dead     why
+    checkpoints  what agents must not forget: see ``storage.checkpoints``
     runs     per run: whether its own row was delivered, and that row's newest content
 
 One index over (table, id, version) of ``records`` thus answers "is it known" for all states, and
@@ -25,8 +26,9 @@ import orjson
 
 from schema.errors import ConstraintViolated, RecordConflict, SpoolFull
 from schema.rows import TABLES, Lane, Record
+from storage import checkpoints
 from storage.links import RUN_TABLE
-from storage.ports import PutAck
+from storage.ports import Checkpoint, PutAck
 from storage.spool_file import PAGE_BYTES, SpoolSettings
 from storage.spool_rows import (
     LANE_NUMBER,
@@ -101,17 +103,19 @@ class Spool:
 
     # -- accepting ------------------------------------------------------------------------
 
-    def accept(self, records: Sequence[Record], now_s: int) -> Accepted:
-        """Take rows in; the caller's commit makes it a promise.
+    def accept(
+        self, records: Sequence[Record], now_s: int, checkpoint: Checkpoint | None = None
+    ) -> Accepted:
+        """Take rows in, and a checkpoint with them; the caller's commit makes it a promise.
 
         The caller rolls back whatever raises, and then calls ``reload``.
 
         Raises:
             SpoolFull: The door is shut for these rows.
             RecordConflict: A known id and version with other content.
-            ConstraintViolated: A row is too large or not what a record is.
+            ConstraintViolated: A row or the checkpoint is too large, or a row is no record.
         """
-        self._check_door(records)
+        self._check_door(records, 0 if checkpoint is None else len(checkpoint.blob))
         rows, run_ids, contents = self._read(records, now_s)
         db = self.db
         db.execute("savepoint bulk")
@@ -130,6 +134,8 @@ class Spool:
                 for row, record in zip(rows, records, strict=True)
             ]
         db.execute("release bulk")
+        if checkpoint is not None:
+            checkpoints.save(db, self.run(checkpoint.run_id), checkpoint)
         self.last_seq += len(rows)
         accepted = tuple(
             NewRow(row[4], run_id, record, content)
@@ -222,8 +228,9 @@ class Spool:
         """Give the share of the door in use."""
         return self.used_pages() / self.settings.door_pages
 
-    def _check_door(self, records: Sequence[Record]) -> None:
-        need = sum(len(record.body) + _ROW_OVERHEAD for record in records) // PAGE_BYTES
+    def _check_door(self, records: Sequence[Record], more_bytes: int) -> None:
+        need = sum(len(record.body) + _ROW_OVERHEAD for record in records) + more_bytes
+        need //= PAGE_BYTES
         tables = {record.table for record in records}
         if unknown := tables - TABLES.keys():
             msg = f"no table that takes rows: {', '.join(unknown)}; known are {', '.join(TABLES)}"
@@ -270,6 +277,11 @@ class Spool:
         if newer:
             clock_at = row.columns.get("clock_at")
             self.run_clocks[row.run_id] = clock_at if isinstance(clock_at, str) else None
+            checkpoints.forget(self.db, row.run, row.columns)
+
+    def checkpoint(self, run_id: str, name: str) -> Checkpoint | None:
+        """Give what was saved last under a name of a run."""
+        return checkpoints.load(self.db, self._runs.get(run_id), run_id, name)
 
     # -- sending on -----------------------------------------------------------------------
 

@@ -28,13 +28,21 @@ PAGE_BYTES = 4096
 #: What ``pragma synchronous`` answers for FULL.
 _FULL = 2
 #: Form of the tables below. A file of another form is refused, never guessed at.
-FILE_FORM = 1
+FILE_FORM = 2
 #: File systems that forget at power-off, or whose locks and fsync cannot be relied on.
 UNSAFE_FILE_SYSTEMS = frozenset(
     {"tmpfs", "ramfs", "nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"}
 )
 
-DDL = """
+_CHECKPOINTS = """
+create table checkpoints (
+    run integer not null, name text not null, number integer not null, blob blob not null,
+    primary key (run, name));
+"""
+#: What brings a file of an earlier form to the next one.
+_STEPS = {1: _CHECKPOINTS}
+
+DDL = f"""
 create table tables (
     no integer primary key, name text not null unique);
 create table runs (
@@ -60,6 +68,7 @@ create table grid_facts (
     run integer not null, id blob not null, tbl text not null, version integer not null,
     starts_at integer not null, payload blob not null,
     primary key (run, id)) without rowid;
+{_CHECKPOINTS}
 """
 
 
@@ -282,7 +291,7 @@ def _set_up(db: sqlite3.Connection, path: Path, settings: SpoolSettings) -> None
         msg = f"the spool {path} opened with {mode=} {synchronous=}; WAL and FULL are needed"
         raise StorageError(msg, path=str(path))
     (form,) = db.execute("pragma user_version").fetchone()
-    if form not in (0, FILE_FORM):
+    if not 0 <= form <= FILE_FORM:
         msg = (
             f"the spool {path} has form {form}, this program reads {FILE_FORM}; "
             "use the release that wrote it to drain it first"
@@ -290,6 +299,10 @@ def _set_up(db: sqlite3.Connection, path: Path, settings: SpoolSettings) -> None
         raise StorageError(msg, path=str(path))
     if form == 0:
         db.executescript(f"begin immediate; {DDL} pragma user_version = {FILE_FORM}; commit;")
+        return
+    for earlier in range(form, FILE_FORM):
+        step = _STEPS[earlier]
+        db.executescript(f"begin immediate; {step} pragma user_version = {earlier + 1}; commit;")
 
 
 def _private(path: str, flags: int) -> int:

@@ -23,7 +23,7 @@ from schema.clock import Clock
 from schema.errors import SpoolFull, StorageError
 from schema.rows import Record
 from storage.grid_book import GridBook
-from storage.ports import PutAck
+from storage.ports import Checkpoint, PutAck
 from storage.spool import Spool
 from storage.spool_file import (
     Ballast,
@@ -43,7 +43,7 @@ _LOCK_POLL_S = 0.05
 #: The write-ahead log is copied into the file after this many changed rows, one or two pages each.
 _CHECKPOINT_ROWS = 200
 
-Put = tuple[Sequence[Record], "Future[PutAck]"]
+Put = tuple[Sequence[Record], Checkpoint | None, "Future[PutAck]"]
 Job = tuple[Callable[["Vault"], Any], "Future[Any]"]
 
 
@@ -59,8 +59,10 @@ class Vault:
         self.grid.discard()
         self.spool.reload()
 
-    def put(self, records: Sequence[Record], now_s: int) -> PutAck:
-        """Accept rows and fold them; all of them or none.
+    def put(
+        self, records: Sequence[Record], now_s: int, checkpoint: Checkpoint | None = None
+    ) -> PutAck:
+        """Accept rows and a checkpoint, and fold the rows; all of it or nothing.
 
         Raises:
             SpoolFull, RecordConflict, ConstraintViolated: Refused; nothing of them is left.
@@ -68,7 +70,7 @@ class Vault:
         db = self.spool.db
         db.execute("savepoint put")
         try:
-            accepted = self.spool.accept(records, now_s)
+            accepted = self.spool.accept(records, now_s, checkpoint)
             self.grid.absorb(accepted.new)
         except sqlite3.Error:
             raise
@@ -129,13 +131,15 @@ class SpoolWriter:
             self._lock.release()
             raise
 
-    def put(self, records: Sequence[Record]) -> Future[PutAck]:
-        """Hand in rows; the future is done when they are on disk."""
+    def put(
+        self, records: Sequence[Record], checkpoint: Checkpoint | None = None
+    ) -> Future[PutAck]:
+        """Hand in rows, and a checkpoint with them; the future is done when they are on disk."""
         future: Future[PutAck] = Future()
         with self._condition:
             if self._refused(future):
                 return future
-            self._puts.append((records, future))
+            self._puts.append((records, checkpoint, future))
             self._condition.notify()
         return future
 
@@ -253,13 +257,13 @@ class SpoolWriter:
         while self._puts and rows < self._settings.group_rows:
             if taken and self._clock.monotonic_s() - started >= self._settings.group_s:
                 break
-            records, future = self._puts.popleft()
+            records, checkpoint, future = self._puts.popleft()
             if not future.set_running_or_notify_cancel():
                 continue  # its caller has gone, unanswered
             taken.append(future)
             self._crash_point("before_insert")
             try:
-                group.append((future, vault.put(records, now_s)))
+                group.append((future, vault.put(records, now_s, checkpoint)))
             except sqlite3.Error:
                 raise
             except Exception as exc:  # noqa: BLE001  # one put's fault stays with its caller
@@ -329,7 +333,7 @@ class SpoolWriter:
         log.critical("the spool in %s has failed: %s", self._folder, exc)
         with self._condition:
             self._failure = exc
-            waiting: list[Future[Any]] = [future for _, future in self._puts]
+            waiting: list[Future[Any]] = [future for _, _, future in self._puts]
             waiting += [future for _, future in self._jobs]
             self._puts.clear()
             self._jobs.clear()

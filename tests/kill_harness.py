@@ -5,6 +5,8 @@
     zygote         has imported everything; forks a victim when told to
     victim         a StorageService over one folder, killed at a labelled point or from outside
 
+Every put has a checkpoint of its own that lists the put's rows; the checker holds them together.
+
 This module is both: imported by tests it is the first, run as a script the other two.
 """
 
@@ -17,6 +19,7 @@ import pickle
 import random
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -24,6 +27,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,13 +116,26 @@ class Outcome:
     doubled: int
     unexpected: int
     hits: Counter[str]
+    checkpoints: int
+    torn: int
+    """Checkpoints found without their rows at some death, and rows acknowledged without one."""
 
 
 class Harness:
-    """One folder, one sink, many lives."""
+    """One folder, one sink, many lives.
+
+    With ``apart`` a checkpoint is saved before its rows, in a put of its own, which is the fault
+    that saving them together keeps out: the checker must see it.
+    """
 
     def __init__(
-        self, folder: Path, make: Callable[[int], list[Any]], seed: int, sink: Sink
+        self,
+        folder: Path,
+        make: Callable[[int], list[Any]],
+        seed: int,
+        sink: Sink,
+        *,
+        apart: bool = False,
     ) -> None:
         self.sink = sink
         self.kills = 0
@@ -126,6 +143,10 @@ class Harness:
         self._rng = random.Random(seed)
         self._make = make
         self._ledger = folder / "ledger.txt"
+        self._spool = folder / "spool"
+        self._apart = apart
+        self._torn = self._kept = 0
+        self._listed: set[tuple[str, int]] = set()
         self._attempted: set[tuple[str, int]] = set()
         self._next = 0
         self._more = True
@@ -135,13 +156,13 @@ class Harness:
         self._server.bind(path)
         self._server.listen(32)
         self._zygote = subprocess.Popen(
-            [sys.executable, __file__, path, str(folder / "spool")],
+            [sys.executable, __file__, path, str(self._spool)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._queue: list[list[Any]] = []
+        self._queue: list[tuple[int, list[Any]]] = []
         self._threads[0].start()
 
     # Each connection of a victim says what it is for.
@@ -168,10 +189,10 @@ class Harness:
                 if answer != "ok":
                     self._queue.append(batch)
                     continue
-                self._note(batch)
+                self._note(batch[1])
             send(connection, None)
 
-    def _take(self) -> list[Any] | None:
+    def _take(self) -> tuple[int, list[Any]] | None:
         with self._lock:
             if self._queue:
                 return self._queue.pop()
@@ -180,7 +201,7 @@ class Harness:
             batch = self._make(self._next)
             self._next += 1
             self._attempted |= {_key(record) for record in batch}
-            return batch
+            return self._next, batch
 
     def _note(self, batch: list[Any]) -> None:
         with self._lock, self._ledger.open("a") as file:
@@ -195,6 +216,7 @@ class Harness:
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
         order = {"crash_at": crash_at, "nth": nth, "seed": self._rng.randrange(2**31)}
+        order["apart"] = self._apart
         self._zygote.stdin.write(json.dumps(order) + "\n")
         self._zygote.stdin.flush()
         return int(self._zygote.stdout.readline())
@@ -211,6 +233,7 @@ class Harness:
         assert os.waitstatus_to_exitcode(status) == EXIT_CRASHED, f"{point}: {status}"
         self.kills += 1
         self.hits[point] += 1
+        self._look()
 
     def kill(self) -> None:
         """Let a life be ended from outside at a moment it does not choose."""
@@ -221,6 +244,7 @@ class Harness:
         assert os.WTERMSIG(status) == signal.SIGKILL
         self.kills += 1
         self.hits["random"] += 1
+        self._look()
 
     def finish(self) -> Outcome:
         """Let the last life send everything, then compare ledger and sink."""
@@ -233,6 +257,7 @@ class Harness:
             for table, number in map(str.split, self._ledger.read_text().splitlines())
         }
         found = self.sink.keys()
+        self._look()
         return Outcome(
             self.kills,
             len(acknowledged),
@@ -240,7 +265,18 @@ class Harness:
             sum(count - 1 for count in found.values()),
             len(found.keys() - self._attempted),
             self.hits,
+            self._kept,
+            self._torn + len(acknowledged - self._listed),
         )
+
+    def _look(self) -> None:
+        """Hold the checkpoints in the spool of a life that has ended against the rows there."""
+        with closing(sqlite3.connect(f"file:{self._spool}/spool.db?mode=ro", uri=True)) as db:
+            rows = {row_id.hex() for (row_id,) in db.execute("select id from records")}
+            kept = [json.loads(blob) for (blob,) in db.execute("select blob from checkpoints")]
+        self._kept = len(kept)
+        self._listed = {(table, number) for blob in kept for table, number, _ in blob}
+        self._torn += sum(row_id not in rows for blob in kept for _, _, row_id in blob)
 
     def close(self) -> None:
         self._server.close()
@@ -303,6 +339,7 @@ def _victim(path: str, folder: Path, order: dict[str, Any]) -> None:
     from schema.rows import Record
     from storage.lane import DrainSettings
     from storage.memory import MemoryStore
+    from storage.ports import Checkpoint
     from storage.service import StorageService
     from storage.spool_file import SpoolSettings
     from storage.verdicts import judge, store_error
@@ -357,8 +394,16 @@ def _victim(path: str, folder: Path, order: dict[str, Any]) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(path)
             send(connection, "put")
-            while (batch := receive(connection)) is not None:
-                service.put_blocking([Record(*record) for record in batch])
+            while (told := receive(connection)) is not None:
+                number, batch = told
+                rows = [Record(*record) for record in batch]
+                listed = [(*_key(record), record.id.replace("-", "")) for record in rows]
+                run_id = json.loads(rows[0].body)["run_id"]
+                blob = json.dumps(listed).encode()
+                checkpoint = Checkpoint(run_id, f"put-{number}", 1, blob)
+                if order["apart"]:
+                    service.put_blocking([], checkpoint=checkpoint)
+                service.put_blocking(rows, checkpoint=checkpoint)
                 send(connection, "ok")
 
     producers = [threading.Thread(target=produce, daemon=True) for _ in range(PRODUCERS)]

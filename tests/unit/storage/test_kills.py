@@ -38,8 +38,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path / "spool")
 
 
-def run(folder: Path, sink: Sink, points: tuple[str, ...], random_kills: int) -> Outcome:
-    harness = Harness(folder, make, seed=20260501, sink=sink)
+def run(
+    folder: Path, sink: Sink, points: tuple[str, ...], random_kills: int, *, apart: bool = False
+) -> Outcome:
+    harness = Harness(folder, make, seed=20260501, sink=sink, apart=apart)
     try:
         for point in points:
             harness.crash(point)
@@ -56,6 +58,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_22_kills(folder: Path) -> No
     assert outcome.kills == 22
     assert set(outcome.hits) == {*CRASH_POINTS, "random"}
     assert (outcome.lost, outcome.doubled, outcome.unexpected) == (0, 0, 0)
+    assert (outcome.torn, outcome.checkpoints > 2 * outcome.kills) == (0, True)
     # The victims were at work: else the test would show nothing.
     assert outcome.acknowledged > 20 * outcome.kills
     assert sink.requests > outcome.kills
@@ -64,6 +67,11 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_22_kills(folder: Path) -> No
 def test_the_checker_sees_ids_that_are_made_at_the_sink(folder: Path) -> None:
     outcome = run(folder, Sink(seed=1, own_ids=True), ("after_send_before_response",) * 3, 0)
     assert outcome.doubled > 0
+
+
+def test_the_checker_sees_checkpoints_that_are_saved_apart_from_their_rows(folder: Path) -> None:
+    outcome = run(folder, Sink(seed=1), ("after_commit_before_ack",) * 3, 0, apart=True)
+    assert outcome.torn > 0
 
 
 def test_a_torn_tail_leaves_exactly_the_commits_before_it(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from schema.errors import AgentUnavailable, RecordConflict, SpoolFull, StorageEr
 from schema.rows import Record
 from storage.client import StorageClient, pack, retry_delay, unpack
 from storage.memory import MemoryStore
-from storage.ports import PutAck
+from storage.ports import Checkpoint, PutAck
 from storage.service import StorageService
 from storage.spool_file import SpoolSettings
 
@@ -238,10 +238,16 @@ class Scripted:
         self.answers = list(answers)
         self.puts: list[Sequence[Record]] = []
 
-    async def put(self, records: Sequence[Record]) -> PutAck:
-        return self.put_blocking(records)
+    async def put(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
+        return self.put_blocking(records, checkpoint=checkpoint)
 
-    def put_blocking(self, records: Sequence[Record], timeout_s: float | None = None) -> PutAck:
+    def put_blocking(
+        self,
+        records: Sequence[Record],
+        timeout_s: float | None = None,
+        *,
+        checkpoint: Checkpoint | None = None,
+    ) -> PutAck:
         self.puts.append(records)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
