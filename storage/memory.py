@@ -158,6 +158,22 @@ class MemoryStore:
         """Count rows."""
         return sum(_matches(row, filters) for row in self._rows(table))
 
+    async def delete_runs(self, filters: Sequence[Filter]) -> int:
+        """Delete runs with all their rows; see ``SupabaseStore.delete_runs``."""
+        if not filters:
+            msg = "deleting runs takes at least one filter; without one every run would go"
+            raise ValueError(msg)
+        gone = {str(row["run_id"]) for row in self._rows(RUN_TABLE) if _matches(row, filters)}
+        for table in TABLES:
+            kept = {
+                row_id: row
+                for row_id, row in self.tables[table].items()
+                if row[RUN_COLUMN] not in gone
+            }
+            self._keys[table] = {key: i for key, i in self._keys[table].items() if i in kept}
+            self.tables[table] = kept
+        return len(gone)
+
     async def refresh_views(self) -> None:
         """Count the request; there are no views here."""
         self.refreshes += 1

@@ -25,6 +25,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from schema.errors import GridpactError
 from schema.rows import ALL_TABLES
 from storage.embedded.endpoint import SupabaseEndpoint
+from storage.links import RUN_TABLE
 from storage.ports import Filter, JsonObject, Operator, Order
 from storage.spool_rows import CrashPoint, no_crash
 from storage.verdicts import Verdict, judge, store_error
@@ -144,6 +145,19 @@ class SupabaseStore:
         if found is None:
             raise store_error(Verdict.RETRY, f"the reply to a count of {table} holds no count")
         return int(found)
+
+    async def delete_runs(self, filters: Sequence[Filter]) -> int:
+        """Delete runs with all their rows; gives how many runs.
+
+        Raises:
+            ValueError: No filter: that would be every run.
+        """
+        if not filters:
+            msg = "deleting runs takes at least one filter; without one every run would go"
+            raise ValueError(msg)
+        async with self._call() as client:
+            gone = (await _filtered(client.table(RUN_TABLE).delete(), filters).execute()).data
+        return len(gone) if isinstance(gone, list) else 0
 
     async def refresh_views(self) -> None:
         """Bring the materialized views up to date."""

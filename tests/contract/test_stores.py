@@ -245,6 +245,21 @@ async def test_more_rows_than_a_page_come_back_whole_and_once(store: Store, run:
     assert [row["sequence"] for row in ordered] == list(range(1500))
 
 
+async def test_a_deleted_run_takes_its_rows_along_and_no_others(store: Store, run: str) -> None:
+    other = str(uuid.uuid4())
+    await _put(store, run_record(other), agent("a", other), log(1, other), agent("a", run))
+    assert await store.delete_runs([equal("run_id", other)]) == 1
+    assert await store.delete_runs([equal("run_id", other)]) == 0
+    for table in ("scenario_runs", "agents", "api_logs"):
+        assert await _rows(store, table, other) == []
+    assert len(await _rows(store, "agents", run)) == 1
+    # The same rows may come again, with the same ids.
+    await _put(store, run_record(other), agent("a", other))
+    assert len(await _rows(store, "agents", other)) == 1
+    with pytest.raises(ValueError, match="every run would go"):
+        await store.delete_runs([])
+
+
 async def test_the_schema_has_a_version_and_the_views_refresh(store: Store) -> None:
     assert await store.schema_version() >= 1
     await store.refresh_views()
