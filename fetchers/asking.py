@@ -6,7 +6,7 @@ Polls and orders ask through here, so that both keep the same limits and leave t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 
@@ -14,14 +14,23 @@ from fetchers.attempts import AttemptLog, outcome_of
 from fetchers.breaker import BreakerState
 from fetchers.bucket import Bucket, Rate
 from fetchers.http import HttpClient
-from fetchers.reply import Reply
+from fetchers.reply import Reply, Validators
 from fetchers.request import Request
 from fetchers.retry import RetryPolicy, retry_after_s
 from fetchers.sources import Reading
 from fetchers.state import FetcherState
 from schema.clock import Clock
-from schema.errors import NotYetPublished, SourceError, SourceRejected, SourceUnavailable
+from schema.errors import (
+    GridpactError,
+    NotYetPublished,
+    SourceError,
+    SourcePayloadInvalid,
+    SourceRejected,
+    SourceUnavailable,
+)
 from schema.rows.system import Outcome
+
+LONGEST_FAULT = 200
 
 
 class BreakerOpen(SourceUnavailable):
@@ -37,12 +46,15 @@ class Turn:
     """One occasion to ask, a poll or an order: its log, its jitter, and when it must end.
 
     ``ends_at_s`` is on the clock's monotonic seconds; ``requests`` counts what was sent.
+    ``validators`` collects, by address, what the answers can be asked for by next time; whoever
+    gets their rows stored keeps them.
     """
 
     log: AttemptLog
     rng: Random
     ends_at_s: float
     requests: int = 0
+    validators: dict[str, Validators] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +112,12 @@ class Asker:
             reply: Reply | None = None
             try:
                 reply = await self._http.send(
-                    request, max_bytes=limits.max_bytes, deadline_s=limits.deadline_s
+                    request,
+                    max_bytes=limits.max_bytes,
+                    deadline_s=limits.deadline_s,
+                    known=self._state.validators.get(request.full_url) if gets(request) else None,
                 )
-                reading = read(reply)
+                reading = Reading() if reply.unchanged else self._read(read, reply)
             except SourceError as exc:
                 turn.log.add(
                     request,
@@ -122,10 +137,13 @@ class Asker:
                 await self._clock.sleep(wait)
                 continue
             self._state.breaker = self._state.breaker.succeeded()
+            if gets(request) and reply.validators is not None:
+                turn.validators[request.full_url] = reply.validators
             refusal = SourceRejected(reading.refused) if reading.refused else None
+            outcome = Outcome.NOT_MODIFIED if reply.unchanged else Outcome.OK
             turn.log.add(
                 request,
-                outcome=Outcome.REJECTED if refusal else Outcome.OK,
+                outcome=Outcome.REJECTED if refusal else outcome,
                 attempt=attempt,
                 requested_at=started,
                 duration_s=self._clock.monotonic_s() - started_s,
@@ -134,6 +152,18 @@ class Asker:
                 error=refusal,
             )
             return reading
+
+    def _read(self, read: Callable[[Reply], Reading], reply: Reply) -> Reading:
+        """Read an answer; whatever a parser does not expect is a fault of the answer."""
+        try:
+            return read(reply)
+        except GridpactError:
+            raise
+        except Exception as exc:
+            # Parsers come from other packages too: one fault must not end the whole poll.
+            said = f"{type(exc).__name__}: {exc}"[:LONGEST_FAULT]
+            msg = f"{self._source}: the parser failed on this reply ({said}); keep it and report it"
+            raise SourcePayloadInvalid(msg, source=self._source) from exc
 
     async def _admit(self, request: Request, limits: Limits, turn: Turn, attempt: int) -> None:
         """Wait for the rate limit; refuse where the breaker is open or the time is up."""
@@ -182,3 +212,8 @@ class Asker:
             asked = retry_after_s(error) or 0.0
             pause = timedelta(seconds=asked if asked > self._retry.patience_s else 0.0)
             self._state.breaker = self._state.breaker.failed(self._clock.now(), at_least=pause)
+
+
+def gets(request: Request) -> bool:
+    """Say whether an answer to this request may be kept and asked for by its validators."""
+    return request.method == "GET"

@@ -1,7 +1,9 @@
 """A circuit breaker: after repeated failures a source is left alone for a while.
 
 ``THRESHOLD`` failures in a row open it. After the pause one try goes through (half open): an
-answer closes it, a failure opens it again for twice the pause, up to the longest.
+answer closes it, a failure opens it again for twice the pause, up to the longest. While figures are
+made up in a source's place it is tried without waiting for the end of the pause, unless the source
+itself asked for it.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Failures in a row, and until when a source is left alone."""
+    """Failures in a row, until when a source is left alone, and until when it asked to be."""
 
     failures: int = 0
     pause: timedelta = FIRST_PAUSE
     open_until: datetime | None = None
+    asked_until: datetime | None = None
 
     def state(self, now: datetime) -> BreakerState:
         """Give the state at a moment of the run's clock."""
@@ -56,4 +59,11 @@ class Breaker:
             failures=failures,
             pause=min(self.pause * 2, LONGEST_PAUSE),
             open_until=now + pause,
+            asked_until=now + at_least if at_least else None,
         )
+
+    def probing(self, now: datetime) -> Breaker:
+        """Give the breaker half open, so that one try goes through; as it is where it is closed."""
+        if self.open_until is None or (self.asked_until is not None and now < self.asked_until):
+            return self
+        return replace(self, open_until=min(self.open_until, now))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from fetchers.accepted import Accepted, Key
 from fetchers.asking import Asker, BreakerOpen, Limits, OutOfTime, Turn
 from fetchers.attempts import AttemptLog, outcome_of, poll_incarnation
 from fetchers.http import HttpClient
+from fetchers.outage import bridged_feeds, feeds_out
 from fetchers.parsing import ParseContext
 from fetchers.plan import (
     EPOCH,
@@ -32,8 +33,8 @@ from fetchers.plan import (
     due_feeds,
     next_due,
 )
-from fetchers.quality import is_stale, screen
-from fetchers.reply import Reply
+from fetchers.quality import screen
+from fetchers.reply import Reply, Validators
 from fetchers.report import Asked, PollReport
 from fetchers.request import Request
 from fetchers.retry import RetryPolicy
@@ -87,6 +88,7 @@ class Gathered:
     asked: list[Asked] = field(default_factory=list)
     updates: list[WindowUpdate] = field(default_factory=list)
     feeds: dict[str, FeedState] = field(default_factory=dict)
+    validators: dict[str, Validators] = field(default_factory=dict)
 
     def take(self, reading: Reading, arrived: datetime) -> None:
         """Add what one answer gave."""
@@ -137,9 +139,11 @@ class Fetcher:
         self._incarnation = incarnation
         self.conflicts = 0
         self._sequence = 0
+        self._totals: Counter[str] = Counter()
         self._owed: list[Record] = []
+        self._owed_lost = 0
         self._http = HttpClient(
-            source=plan.source.value,
+            source=self.source,
             base_url=plan.base_url,
             clock=clock,
             transport=transport,
@@ -150,7 +154,7 @@ class Fetcher:
         self._accepted = Accepted()
         self._lock = asyncio.Lock()
         self._asker = Asker(
-            plan.source.value,
+            self.source,
             http=self._http,
             clock=clock,
             retry=self.settings.retry,
@@ -162,7 +166,7 @@ class Fetcher:
     @property
     def source(self) -> str:
         """The source's name."""
-        return self.plan.source.value
+        return str(self.plan.source)
 
     async def close(self) -> None:
         """Let go of connections; what must survive is on disk already."""
@@ -187,8 +191,11 @@ class Fetcher:
             poll = Gathered(now, self._turn(poll_incarnation(self.source, now)))
             poll.conflicts_before = self.conflicts
             before = self.plan.checkpoint()
+            bridged = self._bridged(now)
+            if bridged:
+                self._state.breaker = self._state.breaker.probing(now)
             try:
-                for feed in due_feeds(self.plan.feeds, self._state.feeds, now):
+                for feed in due_feeds(self.plan.feeds, self._state.feeds, now, eager=bridged):
                     await self._ask_feed(feed, poll)
                 self.plan.take_callbacks(poll.take, now)
                 return await self._finish(poll)
@@ -208,8 +215,13 @@ class Fetcher:
             "breaker": state.breaker.state(now).value,
             "failures": state.breaker.failures,
             "next_due": format_instant(next_due(self.plan.feeds, state.feeds, now)),
+            "bridged": list(self._bridged(now)),
             "remembered_rows": len(self._accepted),
             "conflicts": self.conflicts,
+            "log_rows_lost": self._owed_lost,
+            "since_start": {
+                name: self._totals[name] for name in ("requests", "rows", "fallbacks", "rejected")
+            },
             "feeds": {
                 name: {
                     "last_ok": format_instant(feed.last_ok) if feed.last_ok else None,
@@ -242,12 +254,18 @@ class Fetcher:
                 if reading.refused is not None:
                     outcome, problem = Outcome.REJECTED, reading.refused
         except OutOfTime:
+            # Nothing was sent, so nothing is logged: the feed stays due and the next poll asks.
+            poll.turn.validators.clear()
             return
         except BreakerOpen as exc:
             outcome, problem = Outcome.BREAKER_OPEN, exc.message
         except SourceError as exc:
             outcome, problem = outcome_of(exc), exc.message
         poll.asked.append(Asked(feed.name, outcome, poll.turn.requests - before, problem))
+        if outcome is Outcome.OK:
+            # Only of a feed that was read whole: what a failed one has read must come again.
+            poll.validators.update(poll.turn.validators)
+        poll.turn.validators.clear()
         if outcome is Outcome.OK:
             done = after_success(feed, state, poll.planned, self.clock.now())
             poll.feeds[feed.name] = replace(done, seen=seen)
@@ -295,6 +313,7 @@ class Fetcher:
         await self._hand_over(new, poll.turn.log, version=int(poll.planned.timestamp()), poll=poll)
         self._state.feeds.update(poll.feeds)
         self._state.covered = self._coverage(new)
+        self._state.keep_validators(poll.validators)
         now = self.clock.now()
         report = PollReport(
             source=self.source,
@@ -312,6 +331,12 @@ class Fetcher:
             next_due=next_due(self.plan.feeds, self._state.feeds, now),
         )
         self._state.last = report
+        self._totals.update(
+            requests=report.requests,
+            rows=report.rows,
+            fallbacks=report.fallbacks,
+            rejected=report.rejected,
+        )
         self._save()
         return report
 
@@ -337,7 +362,9 @@ class Fetcher:
             if self._incarnation is not None:
                 # The attempts were made whatever became of their rows. A replay's poll is
                 # repeated and logs the same attempts again.
-                self._owed = [*self._owed, *logged][-MOST_OWED:]
+                owed = [*self._owed, *logged]
+                self._owed_lost += max(0, len(owed) - MOST_OWED)
+                self._owed = owed[-MOST_OWED:]
             raise
         self._owed = []
         self._accepted.remember(new)
@@ -373,25 +400,24 @@ class Fetcher:
         return covered
 
     def _fallback(self, poll: Gathered, fresh: Sequence[Row]) -> Sequence[Row]:
-        """Give synthetic rows where a feed the market needs fails and was silent too long."""
-        states: Mapping[str, FeedState] = {**self._state.feeds, **poll.feeds}
-        sound = {Outcome.OK, Outcome.NOT_YET_PUBLISHED}
-        failing = {asked.feed for asked in poll.asked if asked.outcome not in sound}
-        failing |= {name for name, state in states.items() if state.failures}
-        stale = [
-            name
-            for name in self.plan.needed()
-            if name in failing
-            and is_stale(
-                states.get(name, FeedState()).last_ok, poll.planned, self.settings.stale_after
-            )
-        ]
-        if not stale:
+        """Give synthetic rows where a feed the market needs is out."""
+        out = feeds_out(
+            self.plan.needed(),
+            {**self._state.feeds, **poll.feeds},
+            {asked.feed: asked.outcome for asked in poll.asked},
+            poll.planned,
+            self.settings.stale_after,
+        )
+        if not out:
             return ()
-        reason = f"{self.source} is out: no answer for {', '.join(stale)}"
+        reason = f"{self.source} is out: no answer for {', '.join(out)}"
         return self.plan.fallback(
             planned=poll.planned, covered=self._coverage(fresh), seed=self.seed, reason=reason
         )
+
+    def _bridged(self, now: datetime) -> list[str]:
+        needed, states = self.plan.needed(), self._state.feeds
+        return bridged_feeds(needed, states, now, self.settings.stale_after)
 
     def _save(self) -> None:
         if self.settings.state_path is None:

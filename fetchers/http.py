@@ -2,8 +2,10 @@
 
 A total deadline over the whole call, body included (httpx's timeouts are per read: a server that
 drips never meets them). A cap on decoded bytes, kept while decompressing, so that a small bomb
-cannot grow. No redirect is followed but to the same origin; only the configured origin is ever
-asked. Whatever goes wrong leaves as a ``SourceError`` with an address that holds no secret.
+cannot grow. The configured origin is the only one on the list of allowed hosts: redirects are
+followed by hand, a few times, and never to another scheme, host or port. The origin is https,
+unless it is this machine. Whatever goes wrong leaves as a ``SourceError`` with an address that
+holds no secret.
 """
 
 from __future__ import annotations
@@ -15,15 +17,17 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from importlib import metadata
+from ipaddress import ip_address
 
 import httpx
 import numpy as np
 
-from fetchers.reply import Reply, clean_url
+from fetchers.reply import NOT_MODIFIED, Reply, Validators, clean_url
 from fetchers.request import Request
 from fetchers.wire import describe_refusal
 from schema.clock import Clock
 from schema.errors import (
+    ConfigurationError,
     SourceError,
     SourcePayloadInvalid,
     SourceRejected,
@@ -36,6 +40,9 @@ LARGEST_ALLOWED = 16 * 1024 * 1024
 DEADLINE_S = 10.0
 MAX_JSON_DEPTH = 64
 MAX_REDIRECTS = 3
+
+#: Name of the extension by which a transport in this process learns which endpoint is asked.
+ENDPOINT = "gridpact_endpoint"
 
 _THROTTLED = 429
 _RETRYABLE_BELOW_500 = frozenset({408, 425})
@@ -65,6 +72,9 @@ class HttpClient:
         transport: None for the network; a replay and tests give their own.
         wall_deadline: Whether the deadline also runs on the machine's clock. A replay answers
             from memory on a virtual clock, where a hang shows as virtual time that went by.
+
+    Raises:
+        ConfigurationError: The address is no https address, and not of this machine either.
     """
 
     def __init__(
@@ -77,7 +87,7 @@ class HttpClient:
         wall_deadline: bool,
     ) -> None:
         self._source = source
-        self._origin = _origin(httpx.URL(base_url))
+        self._origin = _origin(allowed_url(source, base_url))
         self._clock = clock
         self._wall_deadline = wall_deadline
         self._client = httpx.AsyncClient(
@@ -100,6 +110,7 @@ class HttpClient:
         *,
         max_bytes: int = MAX_BYTES,
         deadline_s: float = DEADLINE_S,
+        known: Validators | None = None,
     ) -> Reply:
         """Send one request and read the whole answer.
 
@@ -107,6 +118,8 @@ class HttpClient:
             request: What to send.
             max_bytes: Largest decoded body.
             deadline_s: Longest time, from the first byte sent to the last one read.
+            known: Validators of the answer that is held already. If it still stands, the reply
+                has status 304 and no body.
 
         Raises:
             SourceUnavailable: No answer, a cut one, one too late (``timeout`` in its details),
@@ -119,7 +132,7 @@ class HttpClient:
         limit = min(max_bytes, LARGEST_ALLOWED)
         try:
             async with self._deadline(deadline_s):
-                reply = await self._exchange(request, limit)
+                reply = await self._exchange(request, limit, known)
         except TimeoutError as exc:
             raise self._late(request, deadline_s) from exc
         except httpx.TimeoutException as exc:
@@ -139,8 +152,9 @@ class HttpClient:
     def _deadline(self, seconds: float) -> AbstractAsyncContextManager[object]:
         return asyncio.timeout(seconds) if self._wall_deadline else nullcontext()
 
-    async def _exchange(self, request: Request, limit: int) -> Reply:
+    async def _exchange(self, request: Request, limit: int, known: Validators | None) -> Reply:
         url = httpx.URL(request.url, params=list(request.params) or None)
+        headers = dict(request.headers) | (known.headers() if known is not None else {})
         for _ in range(MAX_REDIRECTS + 1):
             if _origin(url) != self._origin:
                 message = f"points to {url.scheme}://{url.netloc.decode()}, which is not its host"
@@ -148,12 +162,15 @@ class HttpClient:
             async with self._client.stream(
                 request.method,
                 url,
-                headers=dict(request.headers),
+                headers=headers,
                 content=request.body,
+                extensions={ENDPOINT: request.endpoint},
             ) as response:
                 if response.status_code in _REDIRECT and "location" in response.headers:
                     url = url.join(response.headers["location"])
                     continue
+                if response.status_code == NOT_MODIFIED and known is not None:
+                    return Reply(NOT_MODIFIED, _headers(response), b"", clean_url(request))
                 body = await self._read(request, response, limit)
             return self._checked(request, response, body)
         message = f"redirected more than {MAX_REDIRECTS} times"
@@ -220,6 +237,36 @@ class HttpClient:
         return kind(
             f"{self._source} {message}", source=self._source, url=clean_url(request), **details
         )
+
+
+def allowed_url(source: str, base_url: str) -> httpx.URL:
+    """Give an address whose answers nobody on the way can change.
+
+    Raises:
+        ConfigurationError: It is not https, and does not stay on this machine.
+    """
+    try:
+        url = httpx.URL(base_url)
+    except (httpx.InvalidURL, TypeError) as exc:
+        msg = f"the address of {source} is {base_url!r}, which is none ({exc}); give https://…"
+        raise ConfigurationError(msg, source=source) from exc
+    plain_here = url.scheme == "http" and _on_this_machine(url.host)
+    if url.host and (url.scheme == "https" or plain_here):
+        return url
+    msg = (
+        f"the address of {source} is {base_url!r}; https is needed, plain http only to this "
+        "machine (127.0.0.1, ::1, localhost)"
+    )
+    raise ConfigurationError(msg, source=source)
+
+
+def _on_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:

@@ -7,7 +7,7 @@ due, with a growing pause between tries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +16,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_PAUSE = timedelta(seconds=50)
 LONGEST_PAUSE = timedelta(minutes=15)
 NOT_YET_PAUSE = timedelta(minutes=5)
+_MOST_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,29 @@ def is_due(feed: Feed, state: FeedState, now: datetime) -> bool:
     return state.done_slot is None or feed.slot(now) > state.done_slot
 
 
-def due_feeds(feeds: Sequence[Feed], states: Mapping[str, FeedState], now: datetime) -> list[Feed]:
+def due_feeds(
+    feeds: Sequence[Feed],
+    states: Mapping[str, FeedState],
+    now: datetime,
+    *,
+    eager: Collection[str] = (),
+) -> list[Feed]:
     """Give the feeds to ask now: sound ones before failing ones, then longest waiting first.
 
     Under a tight rate limit not all of them get their turn in one poll. A failing feed goes last
     because its failures open the breaker, which must not keep the others out.
+
+    Args:
+        feeds: All of the source.
+        states: How far they have come.
+        now: The poll's moment.
+        eager: Feeds whose figures are being made up: they are asked without a pause.
     """
-    due = [feed for feed in feeds if is_due(feed, states.get(feed.name, FeedState()), now)]
+    due = [
+        feed
+        for feed in feeds
+        if feed.name in eager or is_due(feed, states.get(feed.name, FeedState()), now)
+    ]
     place = {feed.name: number for number, feed in enumerate(feeds)}
 
     def turn(feed: Feed) -> tuple[bool, datetime, int]:
@@ -100,7 +117,8 @@ def after_success(feed: Feed, state: FeedState, planned: datetime, now: datetime
 
 def after_failure(state: FeedState, now: datetime) -> FeedState:
     """Give the state after a feed could not be read: the pause doubles with each failure."""
-    pause = min(FIRST_PAUSE * 2**state.failures, LONGEST_PAUSE)
+    # A long outage has hundreds of failures: the power is bounded before it is too large a time.
+    pause = min(FIRST_PAUSE * 2 ** min(state.failures, _MOST_DOUBLINGS), LONGEST_PAUSE)
     return replace(state, failures=state.failures + 1, not_before=now + pause)
 
 

@@ -18,7 +18,7 @@ from fetchers.reply import Reply
 from fetchers.request import Request
 from schema.errors import GridpactError
 from schema.orders import WindowUpdate
-from schema.readings import Parsed, Source
+from schema.readings import Parsed
 from schema.rows import Row
 
 
@@ -51,9 +51,12 @@ class Reading:
 
 
 class BasePlan:
-    """A source whose feeds are one request each, read by the source's own parsers."""
+    """A source whose feeds are one request each, read by the source's own parsers.
 
-    source: Source
+    ``source`` is its name: one of ``schema.readings.Source``, or that of an outside package.
+    """
+
+    source: str
     feeds: tuple[Feed, ...] = ()
     rates: Mapping[str, Rate] = {}
     parsers: Mapping[str, EndpointParser] = {}

@@ -7,6 +7,7 @@ it allows, so that a crash loop cannot ask faster than a process that lives.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,9 +19,13 @@ from pydantic import TypeAdapter, ValidationError
 from fetchers.breaker import Breaker
 from fetchers.bucket import Bucket
 from fetchers.plan import FeedState
+from fetchers.reply import Validators
 from fetchers.report import PollReport
+from schema.errors import StorageUnavailable
 
 FORMAT = 1
+#: Answers whose validators are kept; addresses that hold an instant come only once.
+MOST_VALIDATORS = 64
 
 
 @dataclass(slots=True)
@@ -28,7 +33,8 @@ class FetcherState:
     """All of it.
 
     ``covered`` says for each series until when published figures reach; ``last`` is the newest
-    poll's report; ``extra`` belongs to the source.
+    poll's report; ``validators`` are those of answers that storage has, by address; ``extra``
+    belongs to the source.
     """
 
     feeds: dict[str, FeedState] = field(default_factory=dict)
@@ -36,8 +42,17 @@ class FetcherState:
     breaker: Breaker = field(default_factory=Breaker)
     covered: dict[str, datetime] = field(default_factory=dict)
     last: PollReport | None = None
+    validators: dict[str, Validators] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+
+    def keep_validators(self, found: Mapping[str, Validators]) -> None:
+        """Note validators of answers that storage has; the oldest are forgotten first."""
+        for url, validators in found.items():
+            self.validators.pop(url, None)
+            self.validators[url] = validators
+        for url in list(self.validators)[: max(0, len(self.validators) - MOST_VALIDATORS)]:
+            del self.validators[url]
 
 
 _ADAPTER = TypeAdapter(FetcherState)
@@ -64,12 +79,21 @@ class StateFile:
         return state if state.format == FORMAT else FetcherState()
 
     def save(self, state: FetcherState) -> None:
-        """Replace the file; never leaves half of one."""
+        """Replace the file; never leaves half of one.
+
+        Raises:
+            StorageUnavailable: It cannot be written. Without it a rate limit would not survive a
+                restart, so nothing is asked until it can.
+        """
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         scratch = self._path.with_suffix(".new")
-        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(orjson.dumps(_ADAPTER.dump_python(state, mode="json")))
-        scratch.replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(orjson.dumps(_ADAPTER.dump_python(state, mode="json")))
+            scratch.replace(self._path)
+        except OSError as exc:
+            msg = f"{self._path} cannot be written ({exc.strerror or exc}); make room for it"
+            raise StorageUnavailable(msg, path=str(self._path)) from exc

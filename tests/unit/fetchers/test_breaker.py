@@ -97,3 +97,14 @@ def test_the_wait_is_jittered_below_a_doubling_ceiling() -> None:
 def test_retry_after_is_the_least_and_too_much_is_left_to_the_next_poll() -> None:
     assert wait(SourceThrottled("slow", retry_after_s=12)) == 12
     assert wait(SourceThrottled("slow", retry_after_s=31)) is None
+
+
+def test_a_breaker_can_be_tried_before_its_pause_is_over_unless_the_source_asked_for_it() -> None:
+    opened = Breaker(failures=2).failed(NOON)
+    assert opened.probing(NOON + seconds(10)).state(NOON + seconds(10)) is BreakerState.HALF_OPEN
+    # The failed try opens it for twice the pause, as after any half-open try.
+    again = opened.probing(NOON + seconds(10)).failed(NOON + seconds(10))
+    assert again.open_until == NOON + seconds(130)
+    asked = Breaker().failed(NOON, at_least=seconds(300))
+    assert asked.probing(NOON + seconds(299)).state(NOON + seconds(299)) is BreakerState.OPEN
+    assert Breaker().probing(NOON) == Breaker()

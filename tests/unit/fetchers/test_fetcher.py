@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import orjson
 import pytest
 
+from fetchers.bucket import Rate
 from fetchers.fetcher import Fetcher, FetcherSettings
 from fetchers.parsing import ParseContext
 from fetchers.plan import Feed
 from fetchers.reply import Reply
 from fetchers.request import Request
 from fetchers.sources import BasePlan, FeedTurn, Reading
+from fetchers.state import MOST_VALIDATORS
 from schema.clock import Clock, VirtualClock
 from schema.errors import NotYetPublished, RecordConflict, SourcePayloadInvalid, StorageUnavailable
 from schema.readings import Parsed, Rejected, Source
@@ -382,3 +385,169 @@ async def test_whoever_listens_hears_every_answer_as_it_came() -> None:
     # An answer that cannot be read is heard all the same, each time it comes.
     assert heard[0] == ("a", b"[[0, 1.50]]")
     assert set(heard[1:]) == {("b", b"<html>")}
+
+
+class Tagged:
+    """Answers with a validator, and 304 to whoever names it."""
+
+    def __init__(self) -> None:
+        self.tag = '"1"'
+        self.status: list[int] = []
+        self.broken: set[str] = set()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path in self.broken:
+            return httpx.Response(500, text="down")
+        same = request.headers.get("if-none-match") == self.tag
+        self.status.append(304 if same else 200)
+        if same:
+            return httpx.Response(304, headers={"ETag": self.tag})
+        answer = GOOD(request)
+        answer.headers["ETag"] = self.tag
+        return answer
+
+
+async def test_what_did_not_change_is_not_sent_again_by_the_source(tmp_path: Path) -> None:
+    upstream, store = Tagged(), Store()
+    state = tmp_path / "elexon.json"
+    polled = fetcher(upstream, store, state_path=state)
+    await polled.poll(NOON)
+    report = await polled.poll(NOON + HALF_HOUR)
+    assert (report.rows, report.unchanged, upstream.status) == (0, 0, [200, 200, 304, 304])
+    logs = store.of("api_logs")[2:]
+    assert [(log["outcome"], log["http_status"], log["response_bytes"]) for log in logs] == [
+        ("not_modified", 304, 0)
+    ] * 2
+    # Nothing new is an answer: the feeds are done, also for a process that starts again.
+    assert polled.status()["last_success"] == "2031-02-03T12:30:00Z"
+    reborn = fetcher(upstream, store, state_path=state)
+    await reborn.poll(NOON + 2 * HALF_HOUR)
+    upstream.tag = '"2"'
+    await reborn.poll(NOON + 3 * HALF_HOUR)
+    assert upstream.status[4:] == [304, 304, 200, 200]
+
+
+async def test_an_answer_that_storage_did_not_take_is_fetched_whole_again() -> None:
+    upstream, store = Tagged(), Store()
+    store.errors = [StorageUnavailable("away")]
+    polled = fetcher(upstream, store)
+    with pytest.raises(StorageUnavailable):
+        await polled.poll(NOON)
+    await polled.poll(NOON + timedelta(minutes=1))
+    assert upstream.status == [200] * 4
+    assert len(store.of("wholesale_prices")) == 3
+
+
+async def test_a_feed_that_failed_half_way_has_its_first_answer_sent_again() -> None:
+    class TwoSteps(ToyPlan):
+        feeds = (Feed("a", HALF_HOUR),)
+
+        def requests(self, turn: FeedTurn) -> Sequence[Request]:
+            return [Request("elexon", name, f"{self.base_url}/{name}") for name in ("a", "b")]
+
+    upstream, store = Tagged(), Store()
+    upstream.broken = {"/b"}
+    polled = Fetcher(
+        TwoSteps("https://api.example"),
+        run_id=RUN,
+        clock=VirtualClock(NOON),
+        transport=httpx.MockTransport(upstream),
+        storage=store,
+        seed=3,
+        settings=FetcherSettings(interval_s=1800),
+    )
+    await polled.poll(NOON)
+    upstream.broken = set()
+    await polled.poll(NOON + HALF_HOUR)
+    assert upstream.status == [200, 200, 200]
+    await polled.poll(NOON + 2 * HALF_HOUR)
+    assert upstream.status[3:] == [304, 304]
+
+
+async def test_validators_of_addresses_that_come_once_do_not_pile_up() -> None:
+    class Dated(ToyPlan):
+        feeds = (Feed("a", HALF_HOUR),)
+
+        def requests(self, turn: FeedTurn) -> Sequence[Request]:
+            at = (("at", turn.planned.isoformat()),)
+            return [Request("elexon", "a", f"{self.base_url}/a", params=at)]
+
+    polled = Fetcher(
+        Dated("https://api.example"),
+        run_id=RUN,
+        clock=VirtualClock(NOON),
+        transport=httpx.MockTransport(Tagged()),
+        storage=Store(),
+        seed=3,
+    )
+    for tick in range(100):
+        await polled.poll(NOON + tick * HALF_HOUR)
+    kept = polled._state.validators
+    assert len(kept) == MOST_VALIDATORS
+    # The newest: the first of them is tick 36 of 0 to 99, 18 hours later.
+    assert next(iter(kept)).endswith("at=2031-02-04T06%3A00%3A00%2B00%3A00")
+
+
+async def test_a_parser_that_breaks_spoils_its_own_reply_only() -> None:
+    class Broken(ToyPlan):
+        def read(
+            self, turn: FeedTurn, request: Request, reply: Reply, context: ParseContext
+        ) -> Reading:
+            if turn.feed.name == "a":
+                raise KeyError("valid_from")
+            return super().read(turn, request, reply, context)
+
+    store = Store()
+    polled = Fetcher(
+        Broken("https://api.example"),
+        run_id=RUN,
+        clock=VirtualClock(NOON),
+        transport=httpx.MockTransport(GOOD),
+        storage=store,
+        seed=3,
+    )
+    report = await polled.poll(NOON)
+    assert [(asked.feed, asked.outcome.value) for asked in report.asked] == [
+        ("a", "invalid_payload"),
+        ("b", "ok"),
+    ]
+    (log,) = [log for log in store.of("api_logs") if log["endpoint"] == "a"]
+    assert (log["outcome"], log["http_status"]) == ("invalid_payload", 200)
+    assert "the parser failed on this reply (KeyError: 'valid_from')" in log["error"]
+
+
+async def test_an_outage_of_three_days_is_survived() -> None:
+    clock, store = VirtualClock(NOON), Store()
+    end = NOON + timedelta(days=3)
+    polled = fetcher(failing_until(end, clock), store, clock=clock, interval_s=900)
+    for tick in range(3 * 24 * 4):
+        await polled.poll(NOON + tick * timedelta(minutes=15))
+    assert (await polled.poll(end)).rows == 3
+
+
+async def test_nothing_is_asked_while_the_state_cannot_be_kept(tmp_path: Path) -> None:
+    class Limited(ToyPlan):
+        rates: ClassVar[dict[str, Rate]] = {"all": Rate(30.0)}
+
+        def bucket(self, feed: Feed, request: Request) -> str | None:
+            return "all"
+
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return GOOD(request)
+
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    polled = Fetcher(
+        Limited("https://api.example"),
+        run_id=RUN,
+        clock=VirtualClock(NOON),
+        transport=httpx.MockTransport(handler),
+        storage=Store(),
+        seed=3,
+        settings=FetcherSettings(state_path=tmp_path / "taken" / "elexon.json"),
+    )
+    with pytest.raises(StorageUnavailable, match="cannot be written"):
+        await polled.poll(NOON)
+    assert asked == []

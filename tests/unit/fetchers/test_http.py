@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from fetchers.http import HttpClient, json_depth, retry_after_s
-from fetchers.reply import clean_url
+from fetchers.http import ENDPOINT, HttpClient, allowed_url, json_depth, retry_after_s
+from fetchers.reply import Validators, clean_url
 from fetchers.request import Request
 from schema.clock import VirtualClock
 from schema.errors import (
+    ConfigurationError,
     SourceError,
     SourcePayloadInvalid,
     SourceRejected,
@@ -266,3 +267,77 @@ def test_a_retry_after_that_says_nothing_is_nothing(text: str) -> None:
 def test_the_logged_address_holds_no_password() -> None:
     request = Request("elexon", "x", "https://me:secret@api.example/a", params=(("q", "1"),))
     assert clean_url(request) == "https://api.example/a?q=1"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://api.example/v1", "http://127.0.0.1:8000/x", "http://[::1]:8000", "http://localhost"],
+)
+def test_https_anywhere_and_plain_http_to_this_machine(address: str) -> None:
+    assert str(allowed_url("elexon", address)).startswith(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://api.example/v1",
+        "http://127.0.0.1.example/",
+        "http://0.0.0.0:80/",
+        "http://10.0.0.1/",
+        "ftp://api.example/",
+        "file:///etc/passwd",
+        "https:///path",
+        "api.example",
+        "",
+        "https://api.example:port",
+    ],
+)
+def test_an_address_that_others_could_answer_for_is_refused(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="address of elexon"):
+        HttpClient(
+            source="elexon",
+            base_url=address,
+            clock=VirtualClock(NOON),
+            transport=httpx.MockTransport(lambda _: httpx.Response(200)),
+            wall_deadline=False,
+        )
+
+
+async def test_what_is_held_is_asked_for_by_its_validators() -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(304, headers={"ETag": '"2"'})
+
+    known = Validators('"2"', "Mon, 03 Feb 2031 09:00:00 GMT")
+    reply = await client(handler).send(REQUEST, known=known)
+    assert (reply.status, reply.body, reply.unchanged) == (304, b"", True)
+    assert seen[0].headers["if-none-match"] == '"2"'
+    assert seen[0].headers["if-modified-since"] == "Mon, 03 Feb 2031 09:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"ETag": 'W/"a"'}, Validators('W/"a"', None)),
+        ({"Last-Modified": "Mon, 03 Feb 2031"}, Validators(None, "Mon, 03 Feb 2031")),
+        ({}, None),
+        ({"ETag": "x" * 257}, None),
+        ({"ETag": '"\u00e9"'}, None),
+    ],
+    ids=["etag", "date", "neither", "too-long", "not-ascii"],
+)
+async def test_validators_are_kept_as_they_came(
+    headers: dict[str, str], expected: Validators | None
+) -> None:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    reply = await client(lambda _: httpx.Response(200, json=[], headers=raw)).send(REQUEST)
+    assert reply.validators == expected
+
+
+async def test_a_transport_of_this_process_learns_the_endpoint() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=request.extensions[ENDPOINT])
+
+    assert (await client(handler).send(REQUEST)).body == b"mid-stream"
