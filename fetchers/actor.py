@@ -69,6 +69,7 @@ class FetcherActor:
         seed: Of jitter and synthetic readings.
         interval_s: Time between polls; a replay's tick.
         state_folder: Where plan, rate limits and orders survive a restart.
+        clock_offset_s: Live only: seconds that our clock is ahead of this machine's.
         replay_from: First instant of a replay, ISO 8601: the clock is then virtual. None is live.
         transport: A replay's transport; None for the network.
     """
@@ -84,6 +85,7 @@ class FetcherActor:
         seed: int,
         interval_s: float = 60.0,
         state_folder: str | None = None,
+        clock_offset_s: float = 0.0,
         replay_from: str | None = None,
         transport: TransportSpec | None = None,
     ) -> None:
@@ -91,7 +93,7 @@ class FetcherActor:
             # At INFO httpx logs whole URLs, and Ray copies logs into its own folder.
             logging.getLogger(chatty).setLevel(logging.WARNING)
         live = replay_from is None
-        clock: Clock = SystemClock()
+        clock: Clock = SystemClock(clock_offset_s)
         if replay_from is not None:
             clock = VirtualClock(parse_instant(replay_from))
         self._run_id = run_id

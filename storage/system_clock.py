@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 class SystemClock:
-    """Wall clock and monotonic clock of this machine; implements ``schema.clock.Clock``."""
+    """Wall clock and monotonic clock of this machine; implements ``schema.clock.Clock``.
+
+    Args:
+        offset_s: Seconds added to the wall clock, so that served figures of another day are now.
+    """
+
+    def __init__(self, offset_s: float = 0.0) -> None:
+        self._offset = timedelta(seconds=offset_s)
 
     def now(self) -> datetime:
         """Give the current instant, aware, UTC."""
-        return datetime.now(UTC)
+        return datetime.now(UTC) + self._offset
 
     def monotonic_s(self) -> float:
         """Give seconds that never run backwards; only differences mean anything."""
