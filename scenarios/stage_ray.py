@@ -10,12 +10,10 @@ from typing import Any, TypeVar
 
 import ray
 
-from agents.compute import ComputeShell
 from agents.core.conversation import ManagerOptions
-from agents.core.market.contractors import shard_groups
-from agents.orchestrator import OrchestratorShell, TickReport
+from agents.orchestrator import TickReport
 from agents.remote import gather, patiently
-from agents.supervisor import SPOOL, ActorSpec, Cluster, Heartbeat
+from agents.supervisor import ActorSpec, Cluster, Heartbeat
 from fetchers.actor import FetcherActor, TransportSpec
 from fetchers.report import PollReport
 from scenarios.cast import (
@@ -29,6 +27,7 @@ from scenarios.cast import (
 )
 from scenarios.outcome import ShardFigures
 from scenarios.scenario import Scenario
+from scenarios.specs import compute_specs, orchestrator_spec, storage_spec
 from schema.errors import AgentUnavailable
 from schema.messages import MANAGER
 from schema.orders import WindowUpdate
@@ -37,11 +36,9 @@ from schema.readings import Source as DataSource
 from schema.rows import ALL_TABLES, Row, ScenarioRunRow
 from schema.rows.system import AgentKind
 from schema.settings import Settings
-from storage.actor import RayStorage, StorageActor
+from storage.actor import RayStorage
 from storage.client import StorageClient
-from storage.lane import DrainSettings
 from storage.ports import equal
-from storage.spool_file import SpoolSettings
 
 T = TypeVar("T")
 
@@ -83,6 +80,9 @@ class RayStage:
         self._cluster = cluster
         self._state_file, self._spool = state_file, spool
         self._cast = cast(scenario.organisations, shards)
+        self._organisations = {
+            name: organisation_source(path, scenario.seed, name) for name in scenario.organisations
+        }
         self._beats: dict[str, Heartbeat] = {}
         self._client: StorageClient
         self._loop = asyncio.new_event_loop()
@@ -97,38 +97,23 @@ class RayStage:
     def open(self, run: ScenarioRunRow) -> None:
         """See ``Stage``; storage first, so that everybody else finds it."""
         self._cluster.start()
-        self._launch([self._storage_spec(), *self._fetcher_specs(), *self._compute_specs()])
         namespace = self._cluster.namespace
+        names: dict[str, str] = {"run_id": self._run_id, "namespace": namespace}
+        storage = storage_spec(self._settings, state_file=self._state_file, spool=self._spool)
+        compute = compute_specs(self._organisations, self._shard_count, **names)
+        self._launch([storage, *self._fetcher_specs(), *compute])
         self._client = StorageClient(
             RayStorage(lambda: ray.get_actor(STORAGE, namespace=namespace))
         )
         self.put_run(run)
         self.store(self._agents(self._scenario.start))
-        self._launch([self._orchestrator_spec()])
+        self._launch(
+            [orchestrator_spec(self._organisations, self._shard_count, self._options, **names)]
+        )
         self.store(self._agents(self._scenario.start))
 
     def _launch(self, specs: Sequence[ActorSpec]) -> None:
         self._beats.update({beat.name: beat for beat in self._cluster.launch(specs)})
-
-    def _storage_spec(self) -> ActorSpec:
-        settings = self._settings
-        return ActorSpec(
-            STORAGE,
-            AgentKind.STORAGE,
-            StorageActor,
-            {
-                "folder": str(self._spool),
-                "store_args": {"path": str(self._state_file)},
-                "spool": SpoolSettings(limit_bytes=settings.spool_limit_bytes),
-                "drain": DrainSettings(
-                    batch_rows=settings.ingest_batch_rows,
-                    batch_bytes=settings.ingest_batch_bytes,
-                    in_flight=settings.ingest_in_flight,
-                ),
-                "refresh_interval_s": None,
-            },
-            resources=SPOOL,
-        )
 
     def _fetcher_specs(self) -> list[ActorSpec]:
         return [
@@ -153,48 +138,6 @@ class RayStage:
             )
             for source in DataSource
         ]
-
-    def _compute_specs(self) -> list[ActorSpec]:
-        specs = []
-        for organisation in self._scenario.organisations:
-            names = shard_names(organisation, self._shard_count)
-            for name, groups in zip(names, shard_groups(self._shard_count), strict=True):
-                specs.append(
-                    ActorSpec(
-                        name,
-                        self._cast[name],
-                        ComputeShell,
-                        {
-                            "organisation": organisation,
-                            "source": organisation_source(
-                                self._path, self._scenario.seed, organisation
-                            ),
-                            "groups": groups,
-                            "run_id": self._run_id,
-                            "storage": STORAGE,
-                            "namespace": self._cluster.namespace,
-                        },
-                    )
-                )
-        return specs
-
-    def _orchestrator_spec(self) -> ActorSpec:
-        return ActorSpec(
-            MANAGER,
-            AgentKind.ORCHESTRATOR,
-            OrchestratorShell,
-            {
-                "run_id": self._run_id,
-                "options": self._options,
-                "namespace": self._cluster.namespace,
-                "storage": STORAGE,
-                "shards": {
-                    organisation: shard_names(organisation, self._shard_count)
-                    for organisation in self._scenario.organisations
-                },
-                "desk": fetcher_name(DataSource.BECKN),
-            },
-        )
 
     # -- ticks -------------------------------------------------------------------------------------
 
