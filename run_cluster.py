@@ -21,6 +21,7 @@ from agents.cli_plan import plan
 from fetchers.cli_parse import parse
 from scenarios.cli import app as scenarios_app
 from scenarios.cli_replay import replay
+from scenarios.live.cli_start import start
 from schema.errors import GridpactError
 from storage.cli_config import app as config_app
 from storage.cli_db import app as db_app
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(replay)
+app.command()(start)
 app.command()(plan)
 app.command()(parse)
 app.add_typer(inspect_app, name="inspect")

@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Runs, negotiations, schedules and sources, read from Supabase."
 )
 
-Run = Annotated[str, typer.Option("--run", help="A run id, its first letters, or 'latest'.")]
+Run = Annotated[str, typer.Option("--run", help="A run id, its first letters, 'latest' or 'live'.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Csv = Annotated[bool, typer.Option("--csv", help="CSV on stdout.")]
 
@@ -200,14 +200,18 @@ def grid(*, run: Run = LATEST, as_json: Json = False, as_csv: Csv = False) -> No
 
 @app.command()
 def sources(*, run: Run = LATEST, as_json: Json = False, as_csv: Csv = False) -> None:
-    """How each source has been doing: last success, rows, rejections, fallbacks."""
+    """How each source has been doing: last success, rows, rejections, fallbacks.
 
-    async def question(reader: Reader) -> tuple[Row, list[Row]]:
+    Of a live run also how late its polls start, its breaker, and when it is asked next.
+    """
+
+    async def question(reader: Reader) -> tuple[Row, list[Row], list[Row]]:
         found = await reader.run(run)
-        return found, await reader.all("api_logs", run=found)
+        fetchers = await reader.all("agents", run=found, filters=[equal("kind", "fetcher")])
+        return found, await reader.all("api_logs", run=found), fetchers
 
-    found, rows = ask(question)
-    lines = stories.sources(rows)
+    found, rows, fetchers = ask(question)
+    lines = stories.sources(rows, fetchers)
     how = form(as_json=as_json, as_csv=as_csv)
     write_rows(
         pages.sources(lines) if how is Form.TABLE else lines,

@@ -222,13 +222,15 @@ def _stretch(row: Row, column: str) -> str:
 
 
 def sources(lines: Sequence[Row]) -> list[Line]:
-    """One line a source."""
+    """One line a source; how it is now only where somebody is asking it."""
+    live = any(line["fetcher"] is not None for line in lines)
     return [
         {
             "source": line["source"],
             "requests": line["requests"],
             "ok": line["ok"],
             "last success": None if line["last_success"] is None else clock(line["last_success"]),
+            **(_now(line) if live else {}),
             "rows": line["rows"],
             "rejected": line["rejected"],
             "fallbacks": line["fallbacks"],
@@ -236,6 +238,17 @@ def sources(lines: Sequence[Row]) -> list[Line]:
         }
         for line in lines
     ]
+
+
+def _now(line: Row) -> Line:
+    """How a source is now."""
+    return {
+        "fetcher": line["fetcher"],
+        "heard": None if line["heard_at"] is None else f"{instant(line['heard_at']):%H:%M:%S}",
+        "lag s": line["lag_s"],
+        "breaker": line["breaker"],
+        "next due": None if line["next_due"] is None else f"{instant(line['next_due']):%H:%M:%S}",
+    }
 
 
 def api_logs(rows: Sequence[Row]) -> list[Line]:

@@ -20,7 +20,7 @@ from storage.supabase_store import SupabaseStore, from_state_file
 T = TypeVar("T")
 Row = dict[str, Any]
 
-LATEST = "latest"
+LATEST, LIVE = "latest", "live"
 IN_ORDER = (Order("sent_at"), Order("conversation_id"), Order("sequence"))
 """How messages are read."""
 
@@ -53,7 +53,7 @@ class Reader:
         return await self.all("scenario_runs", order=[Order("recorded_at", descending=True)])
 
     async def run(self, wanted: str) -> Row:
-        """Find a run by 'latest', its id, or the first letters of it.
+        """Find a run by 'latest', 'live', its id, or the first letters of it.
 
         Raises:
             InputError: No such run, or several begin alike.
@@ -63,6 +63,8 @@ class Reader:
             raise InputError("there is no run yet; try: run_cluster.py replay windy-night")
         if wanted == LATEST:
             return runs[0]
+        if wanted == LIVE:
+            return _live(runs)
         found = [run for run in runs if str(run["id"]).startswith(wanted.lower())]
         if len(found) == 1:
             return found[0]
@@ -117,6 +119,18 @@ def ask(question: Callable[[Reader], Awaitable[T]]) -> T:
 
     with attach_or_start(load_settings(), migrate=migrate, progress=_say) as endpoint:
         return asyncio.run(put())
+
+
+def _live(runs: Sequence[Row]) -> Row:
+    """Give the live run; one that is running comes before one of another clock."""
+    live = [run for run in runs if run["kind"] == LIVE]
+    if not live:
+        raise InputError(
+            "there is no live run yet; begin one with: run_cluster.py start",
+            field="run",
+            value=LIVE,
+        )
+    return max(live, key=lambda run: (run["state"] == "running", run["updated_at"]))
 
 
 def _say(text: str) -> None:

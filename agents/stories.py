@@ -132,13 +132,25 @@ def schedule(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def sources(logs: Sequence[Row]) -> list[dict[str, Any]]:
-    """How each source has been doing."""
+def sources(logs: Sequence[Row], fetchers: Sequence[Row] = ()) -> list[dict[str, Any]]:
+    """How each source has been doing.
+
+    Args:
+        logs: Of requests.
+        fetchers: Rows of ``agents``; in a live run their ``capabilities`` say how the source is
+            now, in a replay nothing.
+    """
     groups: dict[str, list[Row]] = {}
     for row in logs:
         groups.setdefault(row["source"], []).append(row)
+    told = {
+        told["source"]: told | {"status": row["status"], "heard_at": row["last_heartbeat_at"]}
+        for row in fetchers
+        if (told := row["capabilities"]) and "source" in told
+    }
     lines = []
-    for name, rows in sorted(groups.items()):
+    for name in sorted(groups.keys() | told.keys()):
+        rows, now = groups.get(name, []), told.get(name, {})
         good = [row for row in rows if row["outcome"] in {"ok", "not_modified"}]
         bad = [row for row in rows if row["error"]]
         lines.append(
@@ -146,13 +158,20 @@ def sources(logs: Sequence[Row]) -> list[dict[str, Any]]:
                 "source": name,
                 "requests": len(rows),
                 "ok": len(good),
-                "last_success": max((row["requested_at"] for row in good), default=None),
+                "last_success": max((row["requested_at"] for row in good), default=None)
+                or now.get("last_success"),
                 "rows": sum(row["rows_parsed"] for row in rows),
                 "rejected": sum(row["rows_rejected"] for row in rows),
                 "fallbacks": sum(bool(row["fallback"]) for row in rows),
                 "last_error": max(bad, key=lambda row: row["requested_at"])["error"]
                 if bad
                 else None,
+                "fetcher": now.get("status"),
+                "heard_at": now.get("heard_at"),
+                "lag_s": now.get("lag_s"),
+                "breaker": now.get("breaker"),
+                "next_due": now.get("next_due"),
+                "skipped_slots": now.get("skipped_slots"),
             }
         )
     return lines
