@@ -1,4 +1,8 @@
-"""The Carbon Intensity API's plan: four requests a half hour feed intensity and mixes."""
+"""The Carbon Intensity API's plan: four requests a half hour feed intensity and mixes.
+
+After a gap (the program was off, the source was out) the past is asked for too: outturns and the
+national mix as far back as the API gives them in one reply, regional figures of the last day.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from fetchers.carbon_intensity.endpoints import (
+    MAX_RANGE_DAYS,
     Span,
     build_generation,
+    build_generation_past,
+    build_generation_range,
+    build_intensity_range,
     build_intensity_span,
     build_regional_span,
 )
@@ -27,6 +35,12 @@ MIX = Feed("generation", HALF_HOUR, offset=timedelta(minutes=5))
 #: 18 regions by 96 half hours with a mix each: about 2.8 MB as the API writes it.
 REGIONAL = Feed("regional-fw48h", HALF_HOUR, max_bytes=16 * MIB, deadline_s=30.0)
 
+DAY = timedelta(days=1)
+#: With answers this far apart no half hour was missed.
+NO_GAP = timedelta(hours=1)
+#: A little less than the API's longest range, because ends are rounded to minutes.
+LONGEST_RANGE = timedelta(days=MAX_RANGE_DAYS) - HALF_HOUR
+
 
 class CarbonIntensityPlan(BasePlan):
     """Forecasts for 48 hours, the past day with its outturn, and the current mixes."""
@@ -36,15 +50,27 @@ class CarbonIntensityPlan(BasePlan):
     parsers = ENDPOINTS
 
     def requests(self, turn: FeedTurn) -> Sequence[Request]:
-        """Give the one request of a feed."""
-        feed, planned = turn.feed, turn.planned
+        """Give a feed's request, and after a gap one for the past."""
+        feed, planned, base = turn.feed, turn.planned, self.base_url
+        since = turn.state.last_ok
+        gap = planned - since if since is not None else timedelta(0)
+        start = planned - min(gap, LONGEST_RANGE)
         if feed is FORECAST:
-            return [build_intensity_span(planned, Span.NEXT_48H, self.base_url)]
+            return [build_intensity_span(planned, Span.NEXT_48H, base)]
         if feed is PAST:
-            return [build_intensity_span(planned, Span.PAST_24H, self.base_url)]
+            if gap > DAY:
+                return [build_intensity_range(start, planned, base)]
+            return [build_intensity_span(planned, Span.PAST_24H, base)]
         if feed is MIX:
-            return [build_generation(self.base_url)]
-        return [build_regional_span(planned, Span.NEXT_48H, base_url=self.base_url)]
+            if gap > DAY:
+                return [build_generation_range(start, planned, base)]
+            if gap > NO_GAP:
+                return [build_generation_past(planned, base)]
+            return [build_generation(base)]
+        ahead = build_regional_span(planned, Span.NEXT_48H, base_url=base)
+        if gap > NO_GAP:
+            return [ahead, build_regional_span(planned, Span.PAST_24H, base_url=base)]
+        return [ahead]
 
     def needed(self) -> Sequence[str]:
         """Name the feeds the market cannot do without."""

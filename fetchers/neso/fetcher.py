@@ -1,8 +1,10 @@
 """NESO's plan: ask the catalogue what changed, and read only those files.
 
 The portal asks for at most one catalogue request a second and two datastore requests a minute and
-enforces it by blocking the address, so both limits hold across restarts. A resource id that is not
-found any more (flexibility files roll over each April) is looked up by its exact name.
+enforces it by blocking the address, so both limits hold across restarts. The catalogue is asked
+once an hour about each file; a changed file that had to wait for the limit is read at a later poll
+without asking again. A resource id that is not found any more (flexibility files roll over each
+April) is looked up by its exact name.
 """
 
 from __future__ import annotations
@@ -74,10 +76,17 @@ class NesoPlan(BasePlan):
         super().__init__(base_url)
         self._ids: dict[str, str] = {}
         self._issued: dict[str, datetime] = {}
+        #: When the catalogue was last asked about a file, by feed.
+        self._checked: dict[str, datetime] = {}
 
     def requests(self, turn: FeedTurn) -> Sequence[Request]:
-        """Ask the catalogue whether the file changed."""
-        return [build_resource_show(self._resource_id(turn.feed), self.base_url)]
+        """Ask the catalogue whether the file changed, or for a file that is known to have."""
+        feed = turn.feed
+        checked, issued = self._checked.get(feed.name), self._issued.get(feed.name)
+        asked = checked is not None and feed.slot(checked) == feed.slot(turn.planned)
+        if asked and issued is not None and format_instant(issued) != turn.state.seen:
+            return [self._data_request(feed)]
+        return [build_resource_show(self._resource_id(feed), self.base_url)]
 
     def bucket(self, feed: Feed, request: Request) -> str | None:
         """Catalogue and datastore have limits of their own."""
@@ -102,10 +111,8 @@ class NesoPlan(BasePlan):
                 return Reading(seen=marker)
             if modified is not None:
                 self._issued[feed.name] = modified
-            data = build_datastore_search(
-                file, resource_id=self._resource_id(feed), base_url=self.base_url
-            )
-            return Reading(then=(data,))
+                self._checked[feed.name] = turn.planned
+            return Reading(then=(self._data_request(feed),))
         # The change is noted only now that the file was read: its request may have failed.
         issued = self._issued.get(feed.name)
         marker = format_instant(issued) if issued is not None else None
@@ -132,16 +139,26 @@ class NesoPlan(BasePlan):
         return [build_package_show(DATA_FILES[feed.name].package, self.base_url)]
 
     def export(self) -> dict[str, Any]:
-        """Remember ids that rolled over."""
+        """Remember ids that rolled over, and which files wait to be read."""
         return {
             "ids": dict(self._ids),
             "issued": {name: format_instant(at) for name, at in self._issued.items()},
+            "checked": {name: format_instant(at) for name, at in self._checked.items()},
         }
 
     def restore(self, extra: Mapping[str, Any]) -> None:
         """Take them back."""
         self._ids = dict(extra.get("ids", {}))
-        self._issued = {name: parse_instant(at) for name, at in extra.get("issued", {}).items()}
+        self._issued, self._checked = (
+            {name: parse_instant(at) for name, at in extra.get(part, {}).items()}
+            for part in ("issued", "checked")
+        )
+
+    def _data_request(self, feed: Feed) -> Request:
+        file = DATA_FILES[feed.name]
+        return build_datastore_search(
+            file, resource_id=self._resource_id(feed), base_url=self.base_url
+        )
 
     def _resource_id(self, feed: Feed) -> str:
         return self._ids.get(feed.name, DATA_FILES[feed.name].resource_id)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import orjson
 import pytest
 
 from fetchers.elexon.regional_demand import SHARE_PCT, estimate_regional_demand
+from fetchers.elexon.revisions import days_to_ask_again
 from fetchers.factory import make_fetcher
+from fetchers.plan import FeedState
 from schema.clock import VirtualClock
 from schema.periods import parse_instant
 from schema.readings import Quality
@@ -55,7 +58,9 @@ class Upstream:
         self.asked.append((self.clock.now(), request.url.raw_path.decode()))
         return self._answer(request)
 
-    def fetcher(self, source: str, store: Store, state: Path | None = None) -> Any:
+    def fetcher(
+        self, source: str, store: Store, state: Path | None = None, interval_s: float = 1800
+    ) -> Any:
         return make_fetcher(
             source,
             base_url="https://api.example/v1",
@@ -64,7 +69,7 @@ class Upstream:
             storage=store,
             seed=3,
             transport=httpx.MockTransport(self),
-            interval_s=1800,
+            interval_s=interval_s,
             state_folder=state,
         )
 
@@ -160,6 +165,19 @@ async def test_a_resource_that_rolled_over_is_found_by_its_name() -> None:
     assert not any("package_show" in path for _, path in upstream.asked)
 
 
+async def test_a_changed_file_that_waits_for_its_turn_is_not_asked_about_again() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return catalogue("2031-02-03T09:00:00") if "resource" in request.url.path else NO_ROWS
+
+    upstream = Upstream(answer)
+    neso = upstream.fetcher("neso", Store(), interval_s=60)
+    for minute in range(10):
+        await neso.poll(NOON + timedelta(minutes=minute))
+    files = [path for _, path in upstream.asked if "datastore_search" in path]
+    checks = [path for _, path in upstream.asked if "resource_show" in path]
+    assert (len(files), len(checks)) == (9, 9)
+
+
 def intensity(asked: httpx.Request, now: datetime) -> httpx.Response:
     """Give one half hour of whatever was asked for."""
 
@@ -248,6 +266,111 @@ async def test_the_first_poll_of_prices_reaches_a_week_back_and_later_ones_some_
     assert "from=2031-01-27T12%3A00%3A00Z&to=2031-02-03T12%3A00%3A00Z" in asked[0]
     # 6 hours before the last answer
     assert "from=2031-02-03T06%3A00%3A00Z&to=2031-02-03T12%3A30%3A00Z" in asked[1]
+
+
+async def test_after_a_gap_the_past_is_asked_for_too() -> None:
+    """The program was off from noon to 15:10, and then until the same time eleven days later."""
+    upstream = Upstream(lambda request: intensity(request, upstream.clock.now()))
+    source = upstream.fetcher("carbon_intensity", Store())
+    await source.poll(NOON)
+    paths = {path.removeprefix("/v1") for _, path in upstream.asked}
+    assert paths == {
+        "/intensity/2031-02-03T12:00Z/fw48h",
+        "/intensity/2031-02-03T12:00Z/pt24h",
+        "/generation",
+        "/regional/intensity/2031-02-03T12:00Z/fw48h",
+    }
+    upstream.asked.clear()
+    await source.poll(NOON + timedelta(hours=3))
+    paths = {path.removeprefix("/v1") for _, path in upstream.asked}
+    assert paths == {
+        "/intensity/2031-02-03T15:00Z/fw48h",
+        "/intensity/2031-02-03T15:00Z/pt24h",
+        "/generation/2031-02-03T15:00Z/pt24h",
+        "/regional/intensity/2031-02-03T15:00Z/fw48h",
+        "/regional/intensity/2031-02-03T15:00Z/pt24h",
+    }
+    upstream.asked.clear()
+    await source.poll(NOON + timedelta(days=11, hours=3))
+    paths = {path.removeprefix("/v1") for _, path in upstream.asked}
+    assert "/intensity/2031-02-03T15:00Z/2031-02-14T15:00Z" in paths
+    assert "/generation/2031-02-03T15:00Z/2031-02-14T15:00Z" in paths
+    upstream.asked.clear()
+    await source.poll(NOON + timedelta(days=60))
+    # Not more than the API gives in one reply: 14 days less half an hour before 4 April, noon.
+    assert any(
+        "/intensity/2031-03-21T12:30Z/2031-04-04T12:00Z" in path for _, path in upstream.asked
+    )
+
+
+async def test_after_a_gap_outturn_and_fuels_are_asked_from_the_last_answer_on() -> None:
+    upstream = Upstream(lambda _: httpx.Response(200, json={"data": [MID]}))
+    elexon = upstream.fetcher("elexon", Store())
+    elexon._state.feeds = {
+        name: FeedState(last_ok=NOON - timedelta(days=days))
+        for name, days in (("demand-outturn", 3), ("fuelhh", 40))
+    }
+    await elexon.poll(NOON)
+    asked = [path for _, path in upstream.asked]
+    assert any("/demand/outturn?settlementDateFrom=2031-01-31&" in path for path in asked)
+    # 7 settlement days are the longest range: 28 January to 3 February.
+    assert any("/FUELHH/stream?settlementDateFrom=2031-01-28&" in path for path in asked)
+
+
+async def test_past_days_are_asked_again_for_the_prices_of_later_settlement_runs() -> None:
+    upstream, store = Upstream(settled), Store()
+    elexon = upstream.fetcher("elexon", store)
+    elexon.plan.restore({"since": "2030-12-01"})
+    await elexon.poll(NOON)
+    days = {path.rsplit("/", 1)[-1] for _, path in upstream.asked if "system-prices" in path}
+    # Today and yesterday, 2 to 9 days back, and 28 and 61 days back: 6 January, 4 December.
+    assert days == {f"2031-02-{day:02}" for day in (1, 2, 3)} | {
+        f"2031-01-{day:02}" for day in (25, 26, 27, 28, 29, 30, 31)
+    } | {"2031-01-06", "2030-12-04"}
+    # A day without prices does not keep the later ones out.
+    assert {row["valid_from"][:10] for row in store.of("wholesale_prices")} >= {"2030-12-04"}
+
+
+def settled(request: httpx.Request) -> httpx.Response:
+    """Give the first half hour of a settlement day; the 26th of January has none."""
+    if "system-prices" not in request.url.path:
+        return httpx.Response(200, json={"data": [MID]})
+    day = request.url.path.rsplit("/", 1)[-1]
+    row = {
+        "settlementDate": day,
+        "settlementPeriod": 1,
+        "startTime": f"{day}T00:00:00Z",
+        "createdDateTime": "2031-02-03T08:00:00Z",
+        "systemSellPrice": 50,
+        "systemBuyPrice": 50,
+    }
+    return httpx.Response(200, json={"data": [] if day == "2031-01-26" else [row]})
+
+
+def test_days_of_settlement_runs_are_asked_once_and_made_up_for() -> None:
+    today, since = date(2031, 2, 28), date(2030, 1, 1)
+    daily = [date(2031, 2, day) for day in (26, 25, 24, 23, 22, 21, 20, 19)]
+    # 28, 61, 125 and 226 days back; 426 days back lies before.
+    runs = [date(2031, 1, 31), date(2030, 12, 29), date(2030, 10, 26), date(2030, 7, 17)]
+    assert days_to_ask_again(today, since=since, last=date(2031, 2, 27)) == (*daily, *runs)
+    assert days_to_ask_again(today, since=since, last=None) == (*daily, *runs)
+    # Two turns missed: the days that were 28 days back then are asked now.
+    late = days_to_ask_again(today, since=since, last=date(2031, 2, 25))
+    assert {date(2031, 1, 31), date(2031, 1, 30), date(2031, 1, 29)} <= set(late)
+    assert date(2031, 1, 28) not in late
+    assert days_to_ask_again(today, since=date(2031, 2, 25), last=None) == tuple(daily[:2])
+
+
+def test_every_day_is_asked_again_after_each_later_run() -> None:
+    asked: Counter[date] = Counter()
+    start, last = date(2030, 1, 1), None
+    for count in range(500):
+        today = start + timedelta(days=count)
+        if count % 5 != 3:  # off every fifth day
+            asked.update(days_to_ask_again(today, since=start, last=last))
+            last = today
+    # Day 10 saw at least six of its eight daily turns, and all five later ones.
+    assert asked[start + timedelta(days=10)] >= 11
 
 
 MID = {
