@@ -215,6 +215,7 @@ class Fetcher:
             "breaker": state.breaker.state(now).value,
             "failures": state.breaker.failures,
             "next_due": format_instant(next_due(self.plan.feeds, state.feeds, now)),
+            "due": [feed.name for feed in due_feeds(self.plan.feeds, state.feeds, now)],
             "bridged": list(self._bridged(now)),
             "remembered_rows": len(self._accepted),
             "conflicts": self.conflicts,
