@@ -10,10 +10,9 @@ restarted shard of it, answers exactly as the one before.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import ray
@@ -25,6 +24,7 @@ from agents.core.market.shard import ShardBook
 from agents.core.market.units import Ints
 from agents.core.records import StatusUpdate
 from agents.core.view import Site
+from agents.organisation import Source
 from agents.storing import storage_by_name
 from schema.errors import AgentUnavailable, ProtocolViolation
 from schema.periods import format_instant, half_hour_start
@@ -32,35 +32,6 @@ from schema.rows import ComputeAssetRow, ComputeWorkloadRow, Record
 from schema.workloads import Workload
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Organisation:
-    """What an organisation brings: its sites, and its workloads with the tick each arrives at.
-
-    With ``intake`` more workloads arrive at any time, as rows that their owners insert.
-    """
-
-    sites: tuple[Site, ...]
-    arrivals: tuple[tuple[int, Workload], ...] = ()
-    intake: bool = False
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where an organisation comes from: a factory by its dotted name.
-
-    The factory is called with ``arguments`` and gives an ``Organisation``. Names and paths only:
-    a restart runs it again.
-    """
-
-    factory: str
-    arguments: Mapping[str, Any]
-
-    def load(self) -> Organisation:
-        """Make the organisation."""
-        made: Organisation = resolve(self.factory)(**self.arguments)
-        return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -248,10 +219,3 @@ class ComputeShell:
 
     def stop(self) -> None:
         """Nothing to flush: everything it holds can be made again."""
-
-
-def resolve(dotted: str) -> Callable[..., Any]:
-    """Find ``package.module:name``."""
-    module, _, name = dotted.partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found

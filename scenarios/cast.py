@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from agents.compute import Source
+from agents.organisation import Source
 from schema.messages import MANAGER
 from schema.readings import Source as DataSource
 from schema.rows import AgentRow

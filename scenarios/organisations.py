@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.compute import Organisation
 from agents.core.view import Site
+from agents.organisation import Organisation
 from scenarios.loader import load
 from schema.periods import half_hour_number
 from schema.units import WATTS_PER_KW

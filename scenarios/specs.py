@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from agents.compute import ComputeShell, Source
+from agents.compute import ComputeShell
 from agents.core.conversation import ManagerOptions
 from agents.core.market.contractors import shard_groups
 from agents.orchestrator import OrchestratorShell
+from agents.organisation import Source
 from agents.supervisor import SPOOL, ActorSpec
 from scenarios.cast import STORAGE, fetcher_name, shard_names
 from schema.messages import MANAGER

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,7 +35,7 @@ from storage.settings_loader import load_settings
 from storage.system_clock import SystemClock
 
 if TYPE_CHECKING:
-    from agents.compute import Source as OrganisationSource
+    from agents.organisation import Source as OrganisationSource
     from scenarios.live.outcome import LiveOutcome
     from scenarios.live.pipeline import LivePipeline
     from scenarios.live.stage_ray import RayLiveStage
@@ -69,6 +70,7 @@ def start(
     home = prepare_home(settings.home or resolve_home())
     # Before anything imports ray: it reads its environment when it is imported.
     temp_parent = prepare(home, single_machine=address is None)
+    organisations = _organisations(settings)
     console = Console(stderr=True)
     with ExitStack() as stack:
         # Ray tells of dead workers on stdout, which is for the answer alone.
@@ -95,9 +97,8 @@ def start(
         from scenarios.live.stage_ray import RayLiveStage
         from scenarios.live.status import LiveScreen
 
-        organisations = _organisations(settings)
         if not organisations:
-            _say(console, "no sites are configured: data is collected, nothing is placed")
+            _say(console, "there is no sites.toml: data is collected, nothing is placed")
         stage = RayLiveStage(
             chosen,
             organisations,
@@ -235,8 +236,10 @@ def _chosen(text: str | None) -> Sequence[Source]:
 
 def _organisations(settings: Settings) -> Mapping[str, OrganisationSource]:
     """Give where each organisation's sites come from; none without a file of sites."""
-    del settings
-    return {}
+    from scenarios.live.sites import find_sites, organisation_sources
+
+    path = find_sites(settings.sites, Path.cwd())
+    return {} if path is None else organisation_sources(path)
 
 
 def _secrets(settings: Settings, endpoint: SupabaseEndpoint) -> list[str]:

@@ -16,8 +16,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
-from agents.compute import Organisation, Source
 from agents.core.view import Site
+from agents.organisation import Organisation, Source
 from scenarios.cast import STORAGE, fetcher_name
 from scenarios.faults import SHOWN, Fault, field_path, shown
 from scenarios.model import Part, Slug

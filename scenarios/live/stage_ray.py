@@ -13,9 +13,9 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayTaskError
 
-from agents.compute import Source
 from agents.core.conversation import ManagerOptions
 from agents.orchestrator import TickReport
+from agents.organisation import Source
 from agents.supervisor import ActorSpec, Cluster
 from fetchers.actor import FetcherActor
 from fetchers.report import PollReport

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from agents.compute import ComputeAgent, Source
+from agents.compute import ComputeAgent
 from agents.core import conversation
 from agents.core.market.contractors import Contractors
 from agents.core.market.questions import Describe, Question, Step
 from agents.core.market.replies import Token
 from agents.local import LocalOrganisations
+from agents.organisation import Source
 from schema.errors import AgentUnavailable
 
 MINI = str(Path(__file__).parent / "mini")
