@@ -61,7 +61,7 @@ class FetcherActor:
     """A fetcher as an actor.
 
     Args:
-        source: One of ``schema.readings.Source``.
+        source: Its name; one of ``fetchers.registry.sources()``.
         base_url: Its address.
         run_id: The run.
         storage_name: Name of the storage actor.

@@ -1,27 +1,20 @@
-"""One fetcher a source, configured: the only list of which plan belongs to which source."""
+"""The fetcher of a source, configured: one of ours, or one that another package defines."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import httpx
 
+from fetchers import registry
 from fetchers.beckn.endpoints import BecknParty
 from fetchers.beckn.fetcher import BecknFetcher
 from fetchers.beckn.plan import BecknPlan, CallbackSource
-from fetchers.carbon_intensity.fetcher import CarbonIntensityPlan
-from fetchers.elexon.fetcher import ElexonPlan
 from fetchers.fetcher import Fetcher, FetcherSettings
-from fetchers.neso.fetcher import NesoPlan
-from fetchers.sources import BasePlan
 from schema.clock import Clock
+from schema.errors import ConfigurationError
 from schema.readings import Source
 from storage.ports import StoragePort
-
-#: Silence after which a source's market figures are made up. Prices appear with some delay anyway.
-STALE_AFTER = {Source.ELEXON: timedelta(hours=3)}
-DEFAULT_STALE_AFTER = timedelta(hours=2)
 
 
 def make_fetcher(
@@ -41,7 +34,7 @@ def make_fetcher(
     """Make the fetcher of a source.
 
     Args:
-        source: One of ``schema.readings.Source``.
+        source: Its name; one of ``registry.sources()``.
         base_url: Its address; only that origin is asked.
         run_id: The run that rows belong to.
         clock: The run's clock; in a replay one of its own, which the transport reads too.
@@ -56,15 +49,16 @@ def make_fetcher(
         party: Who we are on the Beckn network.
 
     Raises:
-        ValueError: No such source.
+        InputError: No such source.
+        ConfigurationError: A package's source that cannot be used, or is only parsed.
     """
-    kind = Source(source)
+    definition = registry.definition(source)
     settings = FetcherSettings(
         interval_s=interval_s,
-        stale_after=STALE_AFTER.get(kind, DEFAULT_STALE_AFTER),
-        state_path=state_folder / f"{kind.value}.json" if state_folder is not None else None,
+        stale_after=definition.stale_after,
+        state_path=state_folder / f"{source}.json" if state_folder is not None else None,
     )
-    if kind is Source.BECKN:
+    if source == Source.BECKN:
         callbacks = transport if isinstance(transport, CallbackSource) else None
         plan = BecknPlan(base_url, run_id=run_id, party=party, callbacks=callbacks)
         return BecknFetcher(
@@ -77,13 +71,11 @@ def make_fetcher(
             incarnation=incarnation,
             settings=settings,
         )
-    plans: dict[Source, type[BasePlan]] = {
-        Source.CARBON_INTENSITY: CarbonIntensityPlan,
-        Source.NESO: NesoPlan,
-        Source.ELEXON: ElexonPlan,
-    }
+    if definition.plan is None:
+        msg = f"source {source!r} has parsers only; its package gives no plan, so it is not polled"
+        raise ConfigurationError(msg, source=source)
     return Fetcher(
-        plans[kind](base_url),
+        definition.plan(base_url),
         run_id=run_id,
         clock=clock,
         transport=transport,

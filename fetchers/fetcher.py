@@ -20,6 +20,7 @@ import httpx
 from fetchers.accepted import Accepted, Key
 from fetchers.asking import Asker, BreakerOpen, Limits, OutOfTime, Turn
 from fetchers.attempts import AttemptLog, outcome_of, poll_incarnation
+from fetchers.definition import STALE_AFTER
 from fetchers.http import HttpClient
 from fetchers.outage import bridged_feeds, feeds_out
 from fetchers.parsing import ParseContext
@@ -52,8 +53,6 @@ OnReply = Callable[[Request, Reply], None]
 
 #: Share of the time between polls that one poll may take before it leaves the rest to the next.
 BUDGET_SHARE = 0.8
-#: A feed silent for this long has its market figures made up.
-STALE_AFTER = timedelta(hours=2)
 #: Log rows kept for the next poll while storage takes none; live only.
 MOST_OWED = 5000
 

@@ -17,17 +17,16 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from importlib import metadata
-from ipaddress import ip_address
 
 import httpx
 import numpy as np
 
+from fetchers.address import safe_address
 from fetchers.reply import NOT_MODIFIED, Reply, Validators, clean_url
 from fetchers.request import Request
 from fetchers.wire import describe_refusal
 from schema.clock import Clock
 from schema.errors import (
-    ConfigurationError,
     SourceError,
     SourcePayloadInvalid,
     SourceRejected,
@@ -87,7 +86,7 @@ class HttpClient:
         wall_deadline: bool,
     ) -> None:
         self._source = source
-        self._origin = _origin(allowed_url(source, base_url))
+        self._origin = _origin(httpx.URL(safe_address(source, base_url)))
         self._clock = clock
         self._wall_deadline = wall_deadline
         self._client = httpx.AsyncClient(
@@ -237,36 +236,6 @@ class HttpClient:
         return kind(
             f"{self._source} {message}", source=self._source, url=clean_url(request), **details
         )
-
-
-def allowed_url(source: str, base_url: str) -> httpx.URL:
-    """Give an address whose answers nobody on the way can change.
-
-    Raises:
-        ConfigurationError: It is not https, and does not stay on this machine.
-    """
-    try:
-        url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError) as exc:
-        msg = f"the address of {source} is {base_url!r}, which is none ({exc}); give https://…"
-        raise ConfigurationError(msg, source=source) from exc
-    plain_here = url.scheme == "http" and _on_this_machine(url.host)
-    if url.host and (url.scheme == "https" or plain_here):
-        return url
-    msg = (
-        f"the address of {source} is {base_url!r}; https is needed, plain http only to this "
-        "machine (127.0.0.1, ::1, localhost)"
-    )
-    raise ConfigurationError(msg, source=source)
-
-
-def _on_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from agents.organisation import Source
+from fetchers import registry
 from schema.messages import MANAGER
 from schema.readings import Source as DataSource
 from schema.rows import AgentRow
@@ -16,15 +17,14 @@ STORAGE = "storage"
 IN_PROCESS = "in-process"
 
 
-def fetcher_name(source: DataSource) -> str:
-    """Name of a source's fetcher."""
-    return f"fetcher-{source.value}"
+def fetcher_name(source: str) -> str:
+    """Name of a source's fetcher, be the source ours or another package's."""
+    return f"fetcher-{source}"
 
 
-def base_url(settings: Settings, source: DataSource) -> str:
+def base_url(settings: Settings, source: str) -> str:
     """Address of a source; in a replay only its path matters."""
-    url: str = getattr(settings, f"{source.value}_url")
-    return url
+    return registry.base_url(source, settings)
 
 
 def shard_names(organisation: str, shards: int) -> tuple[str, ...]:

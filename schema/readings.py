@@ -23,7 +23,10 @@ class Quality(StrEnum):
 
 
 class Source(StrEnum):
-    """The four sources, as ``api_logs`` and ``inspect sources`` name them."""
+    """Our four sources, as ``api_logs`` and ``inspect sources`` name them.
+
+    Other packages add sources of their own; wherever one may be meant, a source is its name.
+    """
 
     CARBON_INTENSITY = "carbon_intensity"
     NESO = "neso"

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     elexon_url: str = "https://data.elexon.co.uk/bmrs/api/v1"
     beckn_url: str = "https://deg-hackathon-bap-sandbox.becknprotocol.io/api"
 
+    source_urls: dict[str, str] = {}
+    """Addresses of sources that other packages add, by name."""
+
     clock_offset_s: float = Field(default=0.0, ge=-3e8, le=3e8)
     """Seconds added to this machine's clock by a live run; a scenario of another date, served, is
     then now."""

@@ -22,6 +22,8 @@ from schema.orders import WindowTerms
 from schema.periods import format_instant
 from schema.readings import Source
 
+#: A public sandbox that may be gone.
+BASE_URL = "https://deg-hackathon-bap-sandbox.becknprotocol.io/api"
 VERSION = "2.0.0"
 DOMAIN = "beckn.one:DEG:compute-energy:1.0"
 CORE_CONTEXT = (
