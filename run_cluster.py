@@ -22,6 +22,7 @@ from fetchers.cli_parse import parse
 from scenarios.cli import app as scenarios_app
 from scenarios.cli_replay import replay
 from scenarios.live.cli_start import start
+from scenarios.ops.cli_check import check
 from schema.errors import GridpactError
 from storage.cli_config import app as config_app
 from storage.cli_db import app as db_app
@@ -40,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(replay)
+app.command()(check)
 app.command()(start)
 app.command()(plan)
 app.command()(parse)

@@ -1,35 +1,38 @@
-"""``gridpact storage``: the spool from outside, and the rows that were put aside."""
+"""``gridpact storage``: spools from outside, and the rows that were put aside.
+
+A database has one spool for replays, one for the live run and one for backfills.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
-from schema.errors import InputError
+from schema.errors import InputError, StorageError
 from schema.periods import format_instant
 from schema.settings import Settings
 from storage.dead_letters import DeadRow, drop, list_dead, retry
 from storage.embedded.attach import attach_or_start
 from storage.embedded.endpoint import SupabaseEndpoint
-from storage.home import prepare_home, resolve_home, spool_folder
+from storage.home import prepare_home, resolve_home
 from storage.lane import DrainSettings
 from storage.migrations import migrate
 from storage.ports import DrainStatus
 from storage.preflight import check_supabase
-from storage.present import form, write_facts, write_json, write_rows
+from storage.present import form, write_json, write_rows
 from storage.service import StorageService
 from storage.settings_loader import load_settings
-from storage.spool_file import MIB, SpoolSettings
-from storage.spool_look import SpoolLook, SpoolState, look, look_around, stopped_spool
+from storage.spool_file import SpoolSettings, holder_of
+from storage.spool_look import SpoolLook, SpoolState, look, spools_of, stopped_spool
 from storage.system_clock import SystemClock
 
 app = typer.Typer(no_args_is_help=True, help="Rows on their way to Supabase, and rows put aside.")
@@ -42,49 +45,88 @@ _Seqs = Annotated[
     list[int] | None, typer.Argument(metavar="[SEQ]...", help="Numbers from `storage dead list`.")
 ]
 _All = Annotated[bool, typer.Option("--all", help="All rows put aside.")]
+_Spool = Annotated[
+    str | None,
+    typer.Option("--spool", help="One spool by its name; all of the database if absent."),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The home, its settings, and the spool of the database in use."""
+    """The home, its settings, and its spools: of the database in use, and of others."""
 
     settings: Settings
     home: Path
-    spool: Path
+    mine: list[Path]
+    others: list[Path]
     limits: SpoolSettings
+
+    def named(self, name: str | None) -> list[Path]:
+        """Give the spools that are meant.
+
+        Raises:
+            InputError: There is none of that name.
+        """
+        if name is None:
+            return self.mine
+        found = [folder for folder in (*self.mine, *self.others) if folder.name == name]
+        if not found:
+            known = ", ".join(folder.name for folder in (*self.mine, *self.others)) or "none"
+            msg = f"there is no spool {name!r}; there are: {known}"
+            raise InputError(msg, field="spool", value=name)
+        return found
 
 
 def _place() -> _Place:
     settings = load_settings()
     home = prepare_home(settings.home or resolve_home())
-    return _Place(
-        settings,
-        home,
-        spool_folder(home, settings.supabase_url),
-        SpoolSettings(limit_bytes=settings.spool_limit_bytes),
-    )
+    mine, others = spools_of(home, settings.supabase_url)
+    limits = SpoolSettings(limit_bytes=settings.spool_limit_bytes)
+    return _Place(settings, home, mine, others, limits)
 
 
 @app.command()
 def status(*, as_json: _Json = False) -> None:
     """Say how many rows wait for Supabase, how long, and how many were put aside."""
-    place = _place()
-    clock = SystemClock()
-    mine = look(place.spool, place.limits, clock)
-    others = [
-        found
-        for found in look_around(place.home, place.limits, clock)
-        if found.folder != mine.folder
-    ]
+    place, clock = _place(), SystemClock()
+    mine = [look(folder, place.limits, clock) for folder in place.mine]
+    others = [look(folder, place.limits, clock) for folder in place.others]
     if as_json:
-        write_json({**mine.to_json(), "others": [found.to_json() for found in others]})
+        write_json(_totals(mine, others))
         return
-    write_facts(_facts(mine, clock.now()), title="Spool of the database in use")
-    for found in others:
-        if found.depth or found.dead or found.depth is None:
-            write_facts(
-                _facts(found, clock.now()), title=f"Spool of another database: {found.spool}"
-            )
+    now = clock.now()
+    rows = [
+        {
+            "spool": found.spool,
+            "state": "stopped" if found.held_by is None else f"process {found.held_by}",
+            "waiting": found.depth,
+            "oldest_s": found.oldest_unsent_s,
+            "put_aside": found.dead,
+            "filled_pct": None if found.fill is None else round(100 * found.fill, 1),
+            "bytes": found.bytes,
+            "lanes": ", ".join(f"{lane} {state}" for lane, state in found.lanes.items()),
+            "as_of_s": round(found.age_s(now) or 0) if found.state is SpoolState.HELD else None,
+            "database": "in use" if found in mine else "another",
+        }
+        for found in (*mine, *others)
+    ]
+    write_rows(rows, form(as_json=False), empty="no spool: nothing was stored yet")
+    for found in (*mine, *others):
+        for error in found.errors:
+            typer.echo(f"{found.spool}: {error}")
+
+
+def _totals(mine: Sequence[SpoolLook], others: Sequence[SpoolLook]) -> dict[str, Any]:
+    waits = [found.oldest_unsent_s for found in mine if found.oldest_unsent_s is not None]
+    return {
+        "depth": sum(found.depth or 0 for found in mine),
+        "oldest_unsent_s": max(waits, default=None),
+        "dead": sum(found.dead or 0 for found in mine),
+        "fill": max((found.fill or 0.0 for found in mine), default=0.0),
+        "bytes": sum(found.bytes for found in mine),
+        "spools": [found.to_json() for found in mine],
+        "others": [found.to_json() for found in others],
+    }
 
 
 @app.command()
@@ -93,33 +135,39 @@ def drain(
     timeout_s: Annotated[float, typer.Option(min=1, help="How long to try, in seconds.")] = 600.0,
     as_json: _Json = False,
 ) -> None:
-    """Send what a stopped spool holds to Supabase, without a run. Exit 1 if some is left."""
+    """Send what stopped spools hold to Supabase, without a run. Exit 1 if some is left."""
     place = _place()
-    found = look(place.spool, place.limits, SystemClock())
-    if found.state is SpoolState.ABSENT or found.depth == 0:
-        outcome = DrainStatus(0, found.dead or 0, {}, {})
-    else:
+    waiting = []
+    for folder in place.mine:
+        found = look(folder, place.limits, SystemClock())
+        if found.held_by is not None:
+            _say(f"{found.spool} is left to process {found.held_by}, which sends its rows itself")
+        elif found.depth:
+            waiting.append(folder)
+    outcomes: dict[str, DrainStatus] = {}
+    if waiting:
         with attach_or_start(place.settings, migrate=migrate, progress=_say) as endpoint:
             if endpoint.mode == "hosted":
                 check_supabase(endpoint)
-            _say(f"sending {found.depth or 'the'} rows on")
-            outcome = asyncio.run(_drain(place, endpoint, timeout_s))
+            for folder in waiting:
+                outcomes[folder.name] = asyncio.run(_drain(place, folder, endpoint, timeout_s))
+    sent = sum((Counter(outcome.sent) for outcome in outcomes.values()), Counter[str]())
+    dead = sum(outcome.dead for outcome in outcomes.values())
     if as_json:
-        write_json({"sent": dict(outcome.sent), "depth": outcome.depth, "dead": outcome.dead})
+        write_json({"sent": dict(sent), "dead": dead, "spools": list(outcomes)})
     else:
-        typer.echo(
-            f"{sum(outcome.sent.values())} rows sent, {outcome.depth} wait, "
-            f"{outcome.dead} put aside"
-        )
+        typer.echo(f"{sent.total()} rows sent, {dead} put aside")
 
 
-async def _drain(place: _Place, endpoint: SupabaseEndpoint, timeout_s: float) -> DrainStatus:
+async def _drain(
+    place: _Place, folder: Path, endpoint: SupabaseEndpoint, timeout_s: float
+) -> DrainStatus:
     # Imported here: 109 MB that no other command of this module needs.
     from storage.supabase_store import SupabaseStore
 
     settings = place.settings
     service = StorageService(
-        place.spool,
+        folder,
         SupabaseStore(endpoint.url, endpoint.secret_key),
         spool=place.limits,
         drain=DrainSettings(
@@ -139,29 +187,36 @@ async def _drain(place: _Place, endpoint: SupabaseEndpoint, timeout_s: float) ->
 @dead_app.command("list")
 def list_command(
     *,
+    spool: _Spool = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 100,
     as_json: _Json = False,
     as_csv: _Csv = False,
 ) -> None:
     """List rows that were put aside, why, and what they hold (--json)."""
     place = _place()
-    with stopped_spool(place.spool, place.limits, SystemClock()) as run:
-        rows = run(lambda vault: list_dead(vault.spool, limit))
+    found: list[dict[str, Any]] = []
+    for folder in _free(place.named(spool), must=spool is not None):
+        with stopped_spool(folder, place.limits, SystemClock()) as run:
+            rows = run(lambda vault: list_dead(vault.spool, limit))
+        found += [_document(folder.name, row) for row in rows]
+    found = sorted(found, key=lambda row: str(row["at"]), reverse=True)[:limit]
     if as_json:
-        write_json([_document(row) for row in rows])
+        write_json(found)
         return
-    shown = [{k: v for k, v in _document(row).items() if k != "body"} for row in rows]
+    shown = [{k: v for k, v in row.items() if k != "body"} for row in found]
     write_rows(shown, form(as_json=False, as_csv=as_csv), empty="no row was put aside")
 
 
 @dead_app.command("retry")
-def retry_command(seqs: _Seqs = None, *, every: _All = False, as_json: _Json = False) -> None:
+def retry_command(
+    seqs: _Seqs = None, *, every: _All = False, spool: _Spool = None, as_json: _Json = False
+) -> None:
     """Put rows back among those to be sent: when the database has been mended."""
-    chosen = _chosen(seqs, every=every)
     place = _place()
-    with stopped_spool(place.spool, place.limits, SystemClock()) as run:
-        run(lambda vault: _must_be_dead(vault.spool, chosen))
-        moved = run(lambda vault: retry(vault.spool, chosen))
+    moved = 0
+    for folder, chosen in _chosen(place, seqs, spool, every=every):
+        with stopped_spool(folder, place.limits, SystemClock()) as run:
+            moved += run(lambda vault, chosen=chosen: retry(vault.spool, chosen))  # type: ignore[misc]
     if as_json:
         write_json({"retried": moved})
     else:
@@ -173,6 +228,7 @@ def drop_command(
     seqs: _Seqs = None,
     *,
     every: _All = False,
+    spool: _Spool = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Where their copies go; a file of the state folder if absent."),
@@ -180,44 +236,78 @@ def drop_command(
     as_json: _Json = False,
 ) -> None:
     """Give rows up for good, after writing a copy of them into a file."""
-    chosen = _chosen(seqs, every=every)
-    place = _place()
-    clock = SystemClock()
-    with stopped_spool(place.spool, place.limits, clock) as run:
-        run(lambda vault: _must_be_dead(vault.spool, chosen))
-        rows = run(lambda vault: list_dead(vault.spool, None, chosen))
-        path = (
-            out or place.home / "dropped" / f"{clock.now():%Y%m%dT%H%M%S}-{place.spool.name}.jsonl"
-        )
-        if rows:
-            _keep_copy(path, rows)
-        gone = [row.seq for row in rows]
-        dropped = run(lambda vault: drop(vault.spool, gone, int(clock.now().timestamp())))
+    place, clock = _place(), SystemClock()
+    path = out or place.home / "dropped" / f"{clock.now():%Y%m%dT%H%M%S}.jsonl"
+    meant = []
+    for folder, chosen in _chosen(place, seqs, spool, every=every):
+        with stopped_spool(folder, place.limits, clock) as run:
+            rows = run(lambda vault, chosen=chosen: list_dead(vault.spool, None, chosen))  # type: ignore[misc]
+        meant.append((folder, rows))
+    total = sum(len(rows) for _, rows in meant)
+    if total:
+        _keep_copy(path, [_document(folder.name, row) for folder, rows in meant for row in rows])
+    dropped = 0
+    for folder, rows in meant:
+        with stopped_spool(folder, place.limits, clock) as run:
+            gone, now_s = [row.seq for row in rows], int(clock.now().timestamp())
+            dropped += run(lambda vault, gone=gone, now_s=now_s: drop(vault.spool, gone, now_s))  # type: ignore[misc]
     if as_json:
-        write_json({"dropped": dropped, "copy": str(path) if rows else None})
+        write_json({"dropped": dropped, "copy": str(path) if total else None})
     else:
-        typer.echo(f"{dropped} rows given up" + (f"; their copies are in {path}" if rows else ""))
+        copies = f"; their copies are in {path}" if total else ""
+        typer.echo(f"{dropped} rows given up{copies}")
 
 
-def _chosen(seqs: list[int] | None, *, every: bool) -> list[int] | None:
-    """Give the numbers asked for; None for all."""
+def _chosen(
+    place: _Place, seqs: list[int] | None, spool: str | None, *, every: bool
+) -> Iterator[tuple[Path, list[int] | None]]:
+    """Give the spools that are meant, each with the rows that are; None for all of them.
+
+    Raises:
+        InputError: Neither rows nor all were named, or both; or a row was never put aside.
+    """
     if bool(seqs) == every:
         msg = "name rows by their numbers from `storage dead list`, or give --all; one of the two"
         raise InputError(msg, field="SEQ")
-    return None if every else seqs
-
-
-def _must_be_dead(spool: Any, seqs: Sequence[int] | None) -> None:
-    if seqs is None:
+    folders = _free(place.named(spool), must=spool is not None or not every)
+    if seqs is None or not seqs:
+        yield from ((folder, None) for folder in folders)
         return
-    known = {row.seq for row in list_dead(spool, None, seqs)}
-    lost = [seq for seq in seqs if seq not in known]
-    if lost:
-        msg = f"no row {lost[0]} was put aside; `storage dead list` names those that were"
-        raise InputError(msg, field="SEQ", value=lost[0])
+    if len(folders) > 1:
+        names = ", ".join(folder.name for folder in folders)
+        msg = f"numbers are those of one spool; add --spool, one of: {names}"
+        raise InputError(msg, field="spool")
+    for folder in folders:
+        with stopped_spool(folder, place.limits, SystemClock()) as run:
+            known = {row.seq for row in run(lambda vault: list_dead(vault.spool, None, seqs))}
+        lost = [seq for seq in seqs if seq not in known]
+        if lost:
+            msg = f"no row {lost[0]} was put aside; `storage dead list` names those that were"
+            raise InputError(msg, field="SEQ", value=lost[0])
+        yield folder, seqs
 
 
-def _keep_copy(path: Path, rows: Sequence[DeadRow]) -> None:
+def _free(folders: Sequence[Path], *, must: bool) -> list[Path]:
+    """Give the spools that no run has.
+
+    Args:
+        folders: Those that are meant.
+        must: A held one is an error, not only left out.
+
+    Raises:
+        StorageError: There is none that could be opened.
+    """
+    held = {folder: holder for folder in folders if (holder := holder_of(folder)) is not None}
+    told = [f"the spool {folder.name} is in use by process {pid}" for folder, pid in held.items()]
+    if told and (must or len(held) == len(folders)):
+        msg = f"{told[0]}; stop that one first"
+        raise StorageError(msg, path=str(next(iter(held))))
+    for line in told:
+        _say(f"{line} and left out")
+    return [folder for folder in folders if folder not in held]
+
+
+def _keep_copy(path: Path, documents: Sequence[dict[str, Any]]) -> None:
     """Write a copy that is on disk before anything is given up."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -226,14 +316,15 @@ def _keep_copy(path: Path, rows: Sequence[DeadRow]) -> None:
         msg = f"{path} cannot be written: {exc.strerror}; choose another --out"
         raise InputError(msg, field="out", value=str(path)) from exc
     with os.fdopen(handle, "wb") as file:
-        for row in rows:
-            file.write(orjson.dumps(_document(row)) + b"\n")
+        for document in documents:
+            file.write(orjson.dumps(document) + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
-def _document(row: DeadRow) -> dict[str, Any]:
+def _document(spool: str, row: DeadRow) -> dict[str, Any]:
     return {
+        "spool": spool,
         "seq": row.seq,
         "table": row.table,
         "reason": row.reason.value,
@@ -245,32 +336,6 @@ def _document(row: DeadRow) -> dict[str, Any]:
         "version": row.version,
         "body": orjson.loads(row.body),
     }
-
-
-def _facts(found: SpoolLook, now: datetime) -> dict[str, str]:
-    facts = {"folder": found.folder, "state": found.state.value}
-    if found.state is SpoolState.ABSENT:
-        return facts
-    if found.held_by is not None:
-        facts["state"] = f"in use by process {found.held_by}"
-    if found.depth is None:
-        facts["figures"] = "the process that has it has written none down yet"
-        return facts | {"size": f"{found.bytes / MIB:.1f} MiB"}
-    age = found.age_s(now)
-    facts |= {
-        "waiting": f"{found.depth:,} rows",
-        "oldest": "-" if found.oldest_unsent_s is None else f"{found.oldest_unsent_s:,} s",
-        "put aside": f"{found.dead or 0:,} rows",
-        "filled": f"{100 * (found.fill or 0):.1f} % of its limit",
-        "size": f"{found.bytes / MIB:.1f} MiB",
-    }
-    if found.lanes:
-        facts["lanes"] = ", ".join(f"{lane} {state}" for lane, state in found.lanes.items())
-    for number, error in enumerate(found.errors, start=1):
-        facts[f"error {number}"] = error
-    if found.state is SpoolState.HELD and age is not None:
-        facts["as of"] = f"{age:.0f} s ago"
-    return facts
 
 
 def _say(line: str) -> None:

@@ -83,17 +83,17 @@ def database_folder(home: Path) -> Path:
     return ROOT_STATE / sha256(str(home.absolute()).encode()).hexdigest()[:16]
 
 
-def spool_folder(home: Path, supabase_url: str | None) -> Path:
-    """Say where the spool of a database lies: rows meant for one must never reach another.
+def spool_folder(home: Path, supabase_url: str | None, use: str = "") -> Path:
+    """Say where a spool of a database lies: rows meant for one must never reach another.
 
     Args:
         home: The state folder.
         supabase_url: Of the hosted project; None for the embedded Supabase of this home.
+        use: Whose spool; the replays' when empty. Different uses may go on at the same time.
     """
-    if supabase_url is None:
-        return home / "spool" / "embedded"
-    address = supabase_url.rstrip("/")
-    return home / "spool" / sha256(address.encode()).hexdigest()[:12]
+    address = None if supabase_url is None else supabase_url.rstrip("/")
+    key = "embedded" if address is None else sha256(address.encode()).hexdigest()[:12]
+    return home / "spool" / (f"{key}-{use}" if use else key)
 
 
 def packages_folder(home: Path) -> Path:

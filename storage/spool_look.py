@@ -18,6 +18,7 @@ from schema.clock import Clock
 from schema.errors import ConfigurationError, StorageError
 from schema.periods import format_instant, parse_instant
 from storage.embedded.files import read_json
+from storage.home import spool_folder
 from storage.spool_file import STATUS_FILE, SpoolSettings, holder_of
 from storage.writer import SpoolWriter, Vault
 
@@ -42,7 +43,7 @@ class SpoolLook:
     """How a spool stands.
 
     Attributes:
-        spool: Name of its folder, one a database.
+        spool: Name of its folder: one a database and use.
         folder: The whole path.
         state: Who has it.
         held_by: Process id of the holder.
@@ -101,10 +102,12 @@ def look(folder: Path, settings: SpoolSettings, clock: Clock) -> SpoolLook:
     return _told(folder, holder, size)
 
 
-def look_around(home: Path, settings: SpoolSettings, clock: Clock) -> list[SpoolLook]:
-    """Say how every spool of a home stands, whichever database it is for."""
+def spools_of(home: Path, supabase_url: str | None) -> tuple[list[Path], list[Path]]:
+    """Give the spools there are: those of a database, whatever their use, and those of others."""
     folders = sorted(path.parent for path in (home / "spool").glob(f"*/{DATABASE}"))
-    return [look(folder, settings, clock) for folder in folders]
+    key = spool_folder(home, supabase_url).name
+    mine = [folder for folder in folders if folder.name.partition("-")[0] == key]
+    return mine, [folder for folder in folders if folder not in mine]
 
 
 @contextmanager
@@ -117,7 +120,7 @@ def stopped_spool(
         StorageError: There is none, a run has it, or it is damaged.
     """
     if not (folder / DATABASE).exists():
-        msg = f"there is no spool in {folder}: no run has stored anything for this database yet"
+        msg = f"there is no spool in {folder}: nothing was stored that way yet"
         raise StorageError(msg, path=str(folder))
     writer = SpoolWriter(folder, clock, settings)
     writer.open()

@@ -23,7 +23,7 @@ from storage.home import spool_folder
 from storage.memory import MemoryStore
 from storage.service import StorageService
 from storage.spool_file import SpoolSettings, holder_of
-from storage.spool_look import SpoolState, look, look_around
+from storage.spool_look import SpoolState, look
 from storage.system_clock import SystemClock
 
 QUIET = SpoolSettings(ballast_bytes=0)
@@ -90,9 +90,10 @@ async def bury_two(folder: Path) -> list[str]:
 def test_a_home_without_a_spool_says_so_and_makes_none(run: Run, spool: Path) -> None:
     code, said = run("status", "--json")
     answer = json.loads(said)
-    assert (code, answer["state"], answer["depth"], answer["others"]) == (0, "absent", None, [])
+    assert (code, answer["depth"], answer["oldest_unsent_s"]) == (0, 0, None)
+    assert (answer["spools"], answer["others"]) == ([], [])
     assert not spool.exists()
-    assert "absent" in run("status")[1]
+    assert look(spool, QUIET, SystemClock()).state is SpoolState.ABSENT
 
 
 async def test_a_stopped_spool_tells_depth_age_and_size(spool: Path) -> None:
@@ -140,14 +141,20 @@ async def test_what_an_earlier_holder_wrote_is_not_taken_for_news(spool: Path) -
         await held.stop()
 
 
-async def test_spools_of_other_databases_are_shown_too(run: Run, home: Path, spool: Path) -> None:
-    other = spool_folder(home, "https://x.supabase.co")
-    await leave_unsent(other)
+async def test_all_spools_of_the_database_are_added_up_and_others_told_apart(
+    run: Run, home: Path, spool: Path
+) -> None:
+    live, other = spool_folder(home, None, "live"), spool_folder(home, "https://x.supabase.co")
+    for folder in (spool, live, other):
+        await leave_unsent(folder)
+    assert live.name == "embedded-live"
     assert spool_folder(home, "https://x.supabase.co/") == other
     answer = json.loads((await asyncio.to_thread(run, "status", "--json"))[1])
+    assert answer["depth"] == 10
+    assert [found["spool"] for found in answer["spools"]] == ["embedded", "embedded-live"]
     assert [(found["spool"], found["depth"]) for found in answer["others"]] == [(other.name, 5)]
-    assert other.name in (await asyncio.to_thread(run, "status"))[1]
-    assert len(look_around(home, QUIET, SystemClock())) == 1
+    table = (await asyncio.to_thread(run, "status"))[1]
+    assert [line.split()[-1] for line in table.splitlines()[-3:]] == ["use", "use", "another"]
 
 
 # -- rows put aside --------------------------------------------------------------------------
@@ -162,8 +169,9 @@ async def test_dead_rows_are_listed_with_reason_and_content(run: Run, spool: Pat
     }
     assert {row["body"]["sequence"] for row in rows} == {1, 2}
     _, table = await asyncio.to_thread(run, "dead", "list", "--csv")
-    assert table.splitlines()[0] == "seq,table,reason,sqlstate,http,at,message,id,version"
+    assert table.splitlines()[0] == "spool,seq,table,reason,sqlstate,http,at,message,id,version"
     assert len(table.splitlines()) == 3
+    assert {row["spool"] for row in rows} == {"embedded"}
     assert json.loads((await asyncio.to_thread(run, "status", "--json"))[1])["dead"] == 2
 
 
@@ -223,21 +231,50 @@ async def test_rows_are_named_or_all_are_meant(run: Run, spool: Path, command: s
     assert look(spool, QUIET, SystemClock()).dead == 2
 
 
+async def test_numbers_of_several_spools_need_the_spools_name(run: Run, home: Path) -> None:
+    folders = [spool_folder(home, None), spool_folder(home, None, "live")]
+    for folder in folders:
+        await bury_two(folder)
+    rows = json.loads((await asyncio.to_thread(run, "dead", "list", "--json"))[1])
+    assert {row["spool"] for row in rows} == {"embedded", "embedded-live"}
+    seq = rows[0]["seq"]
+    with pytest.raises(InputError, match="add --spool, one of: embedded, embedded-live"):
+        await asyncio.to_thread(run, "dead", "drop", seq)
+    with pytest.raises(InputError, match="there is no spool 'embeded'"):
+        await asyncio.to_thread(run, "dead", "retry", seq, "--spool", "embeded")
+    await asyncio.to_thread(run, "dead", "retry", seq, "--spool", "embedded-live")
+    assert [look(folder, QUIET, SystemClock()).dead for folder in folders] == [2, 1]
+    # All means all of them.
+    _, said = await asyncio.to_thread(run, "dead", "drop", "--all", "--json")
+    assert json.loads(said)["dropped"] == 3
+
+
 async def test_a_spool_that_a_run_has_is_left_to_it(run: Run, spool: Path) -> None:
     held = service(spool, MemoryStore()).open()
     try:
-        for words in (["list"], ["retry", "--all"], ["drop", "--all"]):
+        for words in (["list"], ["retry", "--all"], ["drop", "--all"], ["retry", 1]):
             with pytest.raises(StorageError, match=f"in use by process {os.getpid()}"):
                 await asyncio.to_thread(run, "dead", *words)
     finally:
         await held.stop()
 
 
+async def test_a_held_spool_keeps_no_other_from_being_read(
+    run: Run, home: Path, spool: Path
+) -> None:
+    await bury_two(spool)
+    held = service(spool_folder(home, None, "live"), MemoryStore()).open()
+    try:
+        rows = json.loads((await asyncio.to_thread(run, "dead", "list", "--json"))[1])
+        assert {row["spool"] for row in rows} == {"embedded"}
+    finally:
+        await held.stop()
+
+
 def test_without_a_spool_there_is_nothing_to_list(run: Run) -> None:
-    with pytest.raises(StorageError, match="there is no spool in"):
-        run("dead", "list")
+    assert json.loads(run("dead", "list", "--json")[1]) == []
 
 
 def test_draining_nothing_needs_no_database(run: Run) -> None:
     code, said = run("drain", "--json")
-    assert (code, json.loads(said)) == (0, {"sent": {}, "depth": 0, "dead": 0})
+    assert (code, json.loads(said)) == (0, {"sent": {}, "dead": 0, "spools": []})
