@@ -78,13 +78,14 @@ def _rows(
 ) -> Sequence[str]:
     """Rows as text, in order of their text.
 
-    Ids follow from the run's, so they are written as one word wherever they stand; so are what
-    the wall clock and the placement of processes decide.
+    Ids follow from the run's, so they are written as one word wherever they stand. Left out is
+    what the wall clock and the placement of processes decide, and versions: a fetcher that lost
+    its memory says what it said before once more, as a newer version of the same row.
     """
     found = connection.execute(
         sql.SQL(
             "select (to_jsonb(t) - array['id', 'run_id', 'retrieved_at', 'recorded_at',"
-            " 'updated_at', 'node', 'summary'])::text from {} t where run_id = %s"
+            " 'updated_at', 'node', 'summary', 'version'])::text from {} t where run_id = %s"
         ).format(sql.Identifier(table)),
         [run_id],
     )
