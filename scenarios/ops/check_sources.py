@@ -12,9 +12,8 @@ from datetime import datetime, timedelta
 
 import httpx
 
+from fetchers import registry
 from fetchers.beckn.plan import BecknPlan
-from fetchers.carbon_intensity.fetcher import CarbonIntensityPlan
-from fetchers.elexon.fetcher import ElexonPlan
 from fetchers.fetcher import Fetcher, FetcherSettings
 from fetchers.neso.fetcher import NesoPlan
 from fetchers.parsing import ParseContext
@@ -23,9 +22,9 @@ from fetchers.report import PollReport
 from fetchers.request import Request
 from fetchers.retry import RetryPolicy
 from fetchers.sources import BasePlan, FeedTurn, Reading
-from scenarios.cast import base_url
 from scenarios.ops.findings import Finding, fail, ok, warn
 from schema.clock import Clock
+from schema.errors import ConfigurationError
 from schema.periods import format_instant, parse_instant
 from schema.readings import Source
 from schema.rows import Record
@@ -34,8 +33,9 @@ from schema.settings import Settings
 from storage.ports import Checkpoint, PutAck
 from storage.probe import server_time
 
-#: The feed that is asked: small, never empty, and what the market rests on where it can be.
-FEEDS: Mapping[Source, str] = {
+#: The feed that is asked: small, never empty, and what the market rests on where it can be. Of a
+#: source that another package brings it is the first one.
+FEEDS: Mapping[str, str] = {
     Source.CARBON_INTENSITY: "intensity-fw48h",
     Source.NESO: "demand-forecast-1d",
     Source.ELEXON: "demand-outturn",
@@ -93,12 +93,12 @@ class SourceCheck:
     """One source's check, with what it brought.
 
     Attributes:
-        source: Which.
+        source: Its name.
         records: Rows of its answer, its request log included.
         skews_s: By how many seconds its clock was ahead of ours, as often as it said so.
     """
 
-    source: Source
+    source: str
     records: list[Record] = field(default_factory=list)
     skews_s: list[float] = field(default_factory=list)
 
@@ -116,8 +116,11 @@ class SourceCheck:
             run_id: The run that its rows are stamped for.
             clock: The wall clock, moved as the settings say.
             transport: In place of the network, for tests.
+
+        Raises:
+            ConfigurationError: A package's source that cannot be used.
         """
-        address = base_url(settings, self.source)
+        address = registry.base_url(self.source, settings)
         collector = Collector()
         fetcher = Fetcher(
             _plan(self.source, address, run_id),
@@ -126,7 +129,7 @@ class SourceCheck:
             transport=transport,
             storage=collector,
             seed=0,
-            incarnation=f"check-{self.source.value}-{run_id}",
+            incarnation=f"check-{self.source}-{run_id}",
             settings=FetcherSettings(interval_s=_INTERVAL_S, retry=RetryPolicy(attempts=1)),
             on_reply=lambda _request, reply: self._hear(reply, clock.now()),
         )
@@ -152,7 +155,7 @@ class SourceCheck:
                 "not be used",
                 _HINTS[Outcome.INVALID_PAYLOAD],
             )
-        if self.source is Source.NESO:
+        if self.source == Source.NESO:
             return ok("the catalogue answers")
         stale = self._stale(now)
         said = f"{report.rows} rows of {asked.feed}"
@@ -161,9 +164,9 @@ class SourceCheck:
     def _complain(self, outcome: Outcome, said: str, settings: Settings) -> Finding:
         if outcome is Outcome.NOT_YET_PUBLISHED:
             return warn(said, _HINTS[outcome])
-        address = base_url(settings, self.source)
+        address = registry.base_url(self.source, settings)
         default = Settings.model_fields["beckn_url"].default
-        if self.source is Source.BECKN and address == default:
+        if self.source == Source.BECKN and address == default:
             return warn(said, _SANDBOX)
         return fail(said, _HINTS.get(outcome, _AWAY.format(host=httpx.URL(address).host)))
 
@@ -174,11 +177,11 @@ class SourceCheck:
             for record in self.records
             if "valid_to" in (columns := record.columns())
         ]
-        if self.source is Source.CARBON_INTENSITY:
+        if self.source == Source.CARBON_INTENSITY:
             reach = max(ends, default=now)
             if reach < now + FORECAST_REACH:
                 return f"but the forecast ends at {format_instant(reach)}, not two days ahead"
-        if self.source is Source.ELEXON:
+        if self.source == Source.ELEXON:
             newest = max((end for end in ends if end <= now), default=None)
             if newest is None or newest < now - OUTTURN_AGE:
                 when = "none" if newest is None else format_instant(newest)
@@ -186,16 +189,32 @@ class SourceCheck:
         return None
 
 
-def _plan(source: Source, address: str, run_id: str) -> BasePlan:
+def polled_sources() -> list[str]:
+    """Name the sources that can be asked: ours, and those that other packages bring whole.
+
+    One whose package is broken is among them, so that its check can say so.
+    """
+    names = []
+    for name in registry.sources():
+        try:
+            polled = registry.definition(name).plan is not None or name == Source.BECKN
+        except ConfigurationError:
+            polled = True
+        if polled:
+            names.append(name)
+    return names
+
+
+def _plan(source: str, address: str, run_id: str) -> BasePlan:
     plan: BasePlan
-    match source:
-        case Source.CARBON_INTENSITY:
-            plan = CarbonIntensityPlan(address)
-        case Source.NESO:
-            plan = CatalogueOnly(address)
-        case Source.ELEXON:
-            plan = ElexonPlan(address)
-        case Source.BECKN:
-            plan = BecknPlan(address, run_id=run_id)
-    plan.feeds = tuple(feed for feed in plan.feeds if feed.name == FEEDS[source])
+    if source == Source.BECKN:
+        plan = BecknPlan(address, run_id=run_id)
+    elif source == Source.NESO:
+        plan = CatalogueOnly(address)
+    else:
+        make = registry.definition(source).plan
+        assert make is not None, "polled_sources names only those with a plan"
+        plan = make(address)
+    wanted = FEEDS.get(source, plan.feeds[0].name)
+    plan.feeds = tuple(feed for feed in plan.feeds if feed.name == wanted)
     return plan

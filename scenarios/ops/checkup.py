@@ -12,10 +12,9 @@ import httpx
 
 from scenarios.live.sites import find_sites, load_sites
 from scenarios.ops.check_machine import check_disk, check_programs, check_ray, check_spool
-from scenarios.ops.check_sources import SourceCheck
+from scenarios.ops.check_sources import SourceCheck, polled_sources
 from scenarios.ops.check_store import MakeStore, StoreCheck, check_clock, new_run
 from scenarios.ops.findings import CheckResult, CheckStatus, Finding, fail, ok, timed
-from schema.readings import Source
 from schema.rows import Record
 from schema.settings import Settings
 from storage.embedded.attach import attach_or_start, find_running
@@ -27,10 +26,10 @@ from storage.system_clock import SystemClock
 
 STORE_CHECKS = ("supabase key", "migrations", "write right", "iteration")
 Tell = Callable[[CheckResult], None]
-Transport = Callable[[Source], httpx.AsyncBaseTransport | None]
+Transport = Callable[[str], httpx.AsyncBaseTransport | None]
 
 
-def network(source: Source) -> httpx.AsyncBaseTransport | None:
+def network(source: str) -> httpx.AsyncBaseTransport | None:
     """Give no transport of our own: the source is asked over the network."""
     del source
     return None
@@ -83,11 +82,11 @@ class Checkup:
             "embedded supabase", lambda: check_programs(self.home, self.settings, self.packages)
         )
         run_id = new_run()
-        sources = [SourceCheck(source) for source in Source]
+        sources = [SourceCheck(source) for source in polled_sources()]
         asked = await asyncio.gather(
             *(
                 timed(
-                    f"source {check.source.value}",
+                    f"source {check.source}",
                     lambda check=check: check.run(  # type: ignore[misc]
                         self.settings, run_id, clock, self.transport(check.source)
                     ),
