@@ -25,6 +25,7 @@ from storage.client import Packed, pack, unpack
 from storage.dead_letters import DeadRow
 from storage.grid_state import PERIODS, GridState
 from storage.lane import DrainSettings
+from storage.outages import Outage
 from storage.ports import (
     Checkpoint,
     DrainStatus,
@@ -75,6 +76,7 @@ class StorageActor:
         drain: Sizes of requests.
         seed: Of the jitter.
         refresh_interval_s: Least seconds between refreshes of the views; None for on demand.
+        outages: When, by the clock of a run that is replayed, the store is to fail.
 
     A constructor that raises is final in Ray. So a wrong setting raises; while another process,
     such as our own predecessor, still holds the spool, this waits for 30 s and then ends its
@@ -91,6 +93,7 @@ class StorageActor:
         drain: DrainSettings | None = None,
         seed: int = 0,
         refresh_interval_s: float | None = None,
+        outages: Sequence[Outage] = (),
         lock_wait_s: float = LOCK_WAIT_S,
     ) -> None:
         for chatty in ("httpx", "httpcore"):
@@ -107,6 +110,7 @@ class StorageActor:
             drain=drain,
             refresh_interval_s=refresh_interval_s,
             status_interval_s=STATUS_INTERVAL_S,
+            outages=outages,
             on_fatal=_end_process,
         )
         try:

@@ -85,6 +85,12 @@ class Drain:
             lane.look_again()
         self.nudge()
 
+    def try_now(self) -> None:
+        """Say that the store may be back: whoever waits to try again tries now."""
+        self._outage.hurry()
+        for lane in self._lanes.values():
+            lane.gate.hurry()
+
     def nudge(self) -> None:
         """Say that there may be something new to send."""
         for lane in self._lanes.values():

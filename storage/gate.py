@@ -41,6 +41,7 @@ class Gate:
         self._delay_s: float | None = None
         self._probing = False
         self._changed = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._generation = 0
         self.failures = 0
 
@@ -55,7 +56,7 @@ class Gate:
             if not self._probing:
                 self._probing = True
                 try:
-                    await self._clock.sleep(self._delay_s)
+                    await self._sit_out(self._delay_s)
                 except asyncio.CancelledError:
                     self._probing = False
                     raise
@@ -69,6 +70,13 @@ class Gate:
             self.failures = 0
             self._delay_s = None
             self._turn()
+
+    def hurry(self) -> None:
+        """Let the probe go now, without the rest of its delay."""
+        if self.closed:
+            self._delay_s = 0.0
+        self._hurried.set()
+        self._hurried = asyncio.Event()
 
     def undecided(self, passage: int) -> None:
         """Say that the probe found out nothing, so that the next one may go."""
@@ -88,6 +96,17 @@ class Gate:
             self.failures += 1
             self._delay_s = self._rng.uniform(PROBE_S, 1.5 * PROBE_S)
             self._turn()
+
+    async def _sit_out(self, delay_s: float) -> None:
+        waits = [
+            asyncio.ensure_future(self._clock.sleep(delay_s)),
+            asyncio.ensure_future(self._hurried.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _turn(self) -> None:
         self._generation += 1

@@ -28,6 +28,7 @@ from storage.drain import Drain
 from storage.embedded.files import write_private_json
 from storage.grid_state import PERIODS, GridState, view
 from storage.lane import DrainSettings
+from storage.outages import FailingStore, Outage
 from storage.ports import (
     Checkpoint,
     DrainStatus,
@@ -63,6 +64,7 @@ class StorageService:
             ``refresh_views``.
         status_interval_s: Seconds between two writings of ``status.json`` beside the spool, for
             those who may not open it; None writes none.
+        outages: When, by the clock of a run that is replayed, the store is to fail.
         crash_point: Called at labelled points of the code; tests of kills end the process there.
         on_fatal: Called when the spool has failed for good; a shell ends its process.
     """
@@ -78,11 +80,13 @@ class StorageService:
         drain: DrainSettings | None = None,
         refresh_interval_s: float | None = None,
         status_interval_s: float | None = None,
+        outages: Sequence[Outage] = (),
         crash_point: CrashPoint = no_crash,
         on_fatal: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        self._store = store
+        self._failing = FailingStore(store, outages) if outages else None
+        self._store: Store = self._failing or store
         self._rng = Random(seed)  # noqa: S311  # jitter, no secret
         self._drain_settings = drain
         self._refresh_interval_s = refresh_interval_s
@@ -108,6 +112,9 @@ class StorageService:
             ConfigurationError: The folder cannot be used.
         """
         self._vault = self._writer.open()
+        if self._failing is not None and (run := newest_run(self._vault)) is not None:
+            # A restart in the midst of an outage.
+            self._failing.move_to(clock_of(self._vault, run) or self._clock.now())
         self._loop.start()
         self._drain = self._loop.submit(self._start_drain()).result()
         return self
@@ -202,7 +209,13 @@ class StorageService:
     async def set_clock_at(self, run_id: str, instant: datetime) -> PutAck:
         """Move the run's clock, which is the views' and the grid state's now."""
         now_s, at = self._now_s(), require_utc(instant)
+        if self._failing is not None:
+            await self._on_loop(self._play_outages(self._failing, at))
         return await self._write(lambda vault: write_clock(vault, run_id, at, now_s))
+
+    async def _play_outages(self, store: FailingStore, now: datetime) -> None:
+        if store.move_to(now):
+            self._draining().try_now()
 
     def _submit_put(
         self, records: Sequence[Record], checkpoint: Checkpoint | None
