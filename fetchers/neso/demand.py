@@ -31,7 +31,7 @@ SKIP_PLACEHOLDER = "placeholder rows (F)"
 SKIP_UNMETERED = "half hours without figures"
 
 _FLOW_SUFFIX = "_flow"
-_MIX_FUELS = {
+MIX_FUELS = {
     "gas": "gas",
     "coal": "coal",
     "nuclear": "nuclear",
@@ -201,7 +201,7 @@ def _add_mix(sink: RowSink, where: str, cells: Cells) -> None:
         raise Unusable(
             f"DATETIME is {describe(cells.get('datetime'))}; the start of a half hour is needed"
         )
-    for column, fuel in _MIX_FUELS.items():
+    for column, fuel in MIX_FUELS.items():
         megawatts = number(cells.get(column), column.upper())
         share = number(cells.get(f"{column}_perc"), f"{column.upper()}_perc")
         if megawatts is None and share is None:
