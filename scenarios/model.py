@@ -24,6 +24,7 @@ from schema.readings import Source
 from schema.regions import REGION_IDS
 from schema.rows.base import Instant, Name, RegionId
 from schema.workloads import Workload
+from storage.outages import StoreFault
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 #: A file beside ``scenario.toml``; a path would reach outside the folder.
@@ -94,6 +95,11 @@ class GeneratedWorkloads(Part):
     count: Annotated[int, Field(ge=1, le=MAX_WORKLOADS)]
     window_h: Annotated[float, Field(gt=0, le=MAX_HOURS)] | None = None
     """Hours from ``start`` by which all deadlines have passed; the replay's length if absent."""
+    patience_h: Annotated[float, Field(ge=1, le=MAX_HOURS)] | None = None
+    """Hours from its arrival by which a workload's own deadline has passed; no limit if absent.
+
+    With it work arrives, runs and is gone in a scenario of many days.
+    """
     power_scale: Annotated[float, Field(gt=0, le=1000)] = 1.0
     max_duration_h: Annotated[float, Field(ge=0.5, le=MAX_HOURS)] = 12.0
     interruptible: Fraction = 0.3
@@ -308,6 +314,24 @@ class WireFault(Part):
         return self
 
 
+class DatabaseFault(Part):
+    """The database is away, from the first tick in ``[from_h, to_h)`` to the first one after it.
+
+    Hours from ``start``. Where faults overlap the first one listed is in force.
+    """
+
+    kind: StoreFault
+    from_h: Annotated[float, Field(ge=0, le=MAX_HOURS)]
+    to_h: Annotated[float, Field(gt=0, le=MAX_HOURS)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.to_h <= self.from_h:
+            msg = f"to_h {self.to_h:g} must be after from_h {self.from_h:g}"
+            raise ValueError(msg)
+        return self
+
+
 class WindowChange(Part):
     """A provider changes a window by itself; announced by an unsolicited ``on_update``.
 
@@ -356,6 +380,7 @@ class ScenarioFile(Part):
     windows: Windows | None = None
     faults: tuple[WireFault, ...] = Field(default=(), max_length=1000)
     window_changes: tuple[WindowChange, ...] = Field(default=(), max_length=1000)
+    database_faults: tuple[DatabaseFault, ...] = Field(default=(), max_length=1000)
 
     @field_validator("start")
     @classmethod
@@ -390,6 +415,18 @@ class ScenarioFile(Part):
         if minutes % self.tick_min:
             msg = f"duration_h {self.duration_h:g} is no whole number of {self.tick_min} min ticks"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _database_comes_back(self) -> Self:
+        last_h = self.duration_h - self.tick_min / 60
+        for fault in self.database_faults:
+            if fault.to_h > last_h:
+                msg = (
+                    f"the database must be back at the last tick, hour {last_h:g}, for the replay "
+                    f"waits for its rows; a database fault has to_h {fault.to_h:g}"
+                )
+                raise ValueError(msg)
         return self
 
     @property

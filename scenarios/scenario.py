@@ -41,6 +41,7 @@ from scenarios.workload_gen import Places, generate_fleet, usable_periods
 from schema.periods import HALF_HOUR
 from schema.regions import REGION_IDS
 from schema.workloads import Workload
+from storage.outages import Outage
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,20 @@ class Scenario:
         """Give a window with the changes its provider made by ``now``."""
         return as_changed(window, self.file.window_changes, now, self.start)
 
+    # -- the database -----------------------------------------------------------------------
+
+    @property
+    def outages(self) -> tuple[Outage, ...]:
+        """When and how the database fails."""
+        return tuple(
+            Outage(
+                self.start + timedelta(hours=fault.from_h),
+                self.start + timedelta(hours=fault.to_h),
+                fault.kind,
+            )
+            for fault in self.file.database_faults
+        )
+
     # -- compute ----------------------------------------------------------------------------
 
     def workloads(self, organisation: str, seed: int | None = None) -> list[tuple[int, Workload]]:
@@ -377,6 +392,7 @@ class Scenario:
             "site_regions": sites,
             "windows": len(self.windows),
             "faults": len(self.file.faults),
+            "database_faults": len(self.file.database_faults),
             "window_changes": len(self.file.window_changes),
             "tables": {
                 "regional": "csv" if given.regional else self.file.grid.synthesiser,

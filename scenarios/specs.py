@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.compute import ComputeShell
@@ -18,11 +18,17 @@ from schema.rows.system import AgentKind
 from schema.settings import Settings
 from storage.actor import StorageActor
 from storage.lane import DrainSettings
+from storage.outages import Outage
 from storage.spool_file import SpoolSettings
 
 
 def storage_spec(
-    settings: Settings, *, state_file: Path, spool: Path, refresh_interval_s: float | None = None
+    settings: Settings,
+    *,
+    state_file: Path,
+    spool: Path,
+    refresh_interval_s: float | None = None,
+    outages: Sequence[Outage] = (),
 ) -> ActorSpec:
     """Give the storage actor.
 
@@ -31,6 +37,7 @@ def storage_spec(
         state_file: Describes the Supabase, keys included; readable by this user alone.
         spool: Folder of the spool.
         refresh_interval_s: Least seconds between refreshes of the views; None on demand only.
+        outages: When the database is to fail, by the clock of a replay.
     """
     return ActorSpec(
         STORAGE,
@@ -46,6 +53,7 @@ def storage_spec(
                 in_flight=settings.ingest_in_flight,
             ),
             "refresh_interval_s": refresh_interval_s,
+            "outages": tuple(outages),
         },
         resources=SPOOL,
     )

@@ -64,7 +64,7 @@ class LocalStage:
         self._scenario, self._path, self._run_id = scenario, path, run_id
         self._options, self._shard_count = options, shards
         self._cast = cast(scenario.organisations, shards)
-        self._service = StorageService(folder, store)
+        self._service = StorageService(folder, store, outages=scenario.outages)
         self._client = StorageClient(self._service)
         self._storage = BlockingStorage(self._client, run_id)
         # One loop for the whole run: clients keep their connections in it.

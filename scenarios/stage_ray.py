@@ -99,7 +99,12 @@ class RayStage:
         self._cluster.start()
         namespace = self._cluster.namespace
         names: dict[str, str] = {"run_id": self._run_id, "namespace": namespace}
-        storage = storage_spec(self._settings, state_file=self._state_file, spool=self._spool)
+        storage = storage_spec(
+            self._settings,
+            state_file=self._state_file,
+            spool=self._spool,
+            outages=self._scenario.outages,
+        )
         compute = compute_specs(self._organisations, self._shard_count, **names)
         self._launch([storage, *self._fetcher_specs(), *compute])
         self._client = StorageClient(

@@ -20,7 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.fleet import MASK_ALL, Fleet
-from scenarios.model import GeneratedWorkloads, Organisation, ScenarioFile, TraceModel
+from scenarios.model import (
+    MAX_HOURS,
+    GeneratedWorkloads,
+    Organisation,
+    ScenarioFile,
+    TraceModel,
+)
 from scenarios.rng import Floats, Ints, Stream
 from schema.regions import REGION_COUNT, REGION_IDS
 
@@ -85,7 +91,7 @@ class Places:
 def generate_fleet(file: ScenarioFile, how: GeneratedWorkloads, seed: int) -> Fleet:
     """Draw all workloads of a scenario with their planted schedule."""
     duration, power = _sizes(how, seed)
-    longest = max(1, min(usable_periods(file), round(2 * how.max_duration_h)))
+    longest = max(1, min(usable_periods(file), _patience(how), round(2 * how.max_duration_h)))
     tick = _ticks(file, how, seed)
     jobs = Jobs(np.minimum(duration, 30 * longest), power, tick, tick * (file.tick_min // 30))
     return lay_out(file, how, jobs, seed)
@@ -121,8 +127,9 @@ def lay_out(file: ScenarioFile, how: GeneratedWorkloads, jobs: Jobs, seed: int) 
     late = jobs.first + periods > window
     tick = np.where(late, 0, jobs.arrival_tick)
     first = np.where(late, 0, jobs.first)
-    site, start = _plant(how, places, regions, jobs.power_w, periods, first, window, seed)
-    release, deadline = _room(how, start, periods, first, window, seed)
+    last = np.minimum(first + _patience(how), window)
+    site, start = _plant(how, places, regions, jobs.power_w, periods, first, last, seed)
+    release, deadline = _room(how, start, periods, first, last, seed)
     early = Stream(seed, "workloads/early").integers(0, 5, count) * _STEP_MIN
     after = Stream(seed, "workloads/late").integers(0, 5, count) * _STEP_MIN
     interruptible = Stream(seed, "workloads/interruptible").uniform(count) < how.interruptible
@@ -135,7 +142,7 @@ def lay_out(file: ScenarioFile, how: GeneratedWorkloads, jobs: Jobs, seed: int) 
         deadline=deadline,
         # Nothing is asked for before it is known, and nothing ends after the window.
         early_min=np.where(release > first, early, 0),
-        late_min=np.where(deadline < window, after, 0),
+        late_min=np.where(deadline < last, after, 0),
         regions=regions,
         home=home,
         interruptible=interruptible.astype(np.int64),
@@ -153,6 +160,11 @@ def usable_periods(file: ScenarioFile) -> int:
         hours = file.workloads.window_h
         return round(2 * (file.duration_h if hours is None else hours))
     return max(file.run_periods, file.horizon_periods)
+
+
+def _patience(how: GeneratedWorkloads) -> int:
+    """Give the half hours from its arrival within which a workload must be done."""
+    return round(2 * (MAX_HOURS if how.patience_h is None else how.patience_h))
 
 
 def _numbers(owner: Ints) -> Ints:
@@ -261,7 +273,7 @@ def _plant(
     power: Ints,
     periods: Ints,
     first: Ints,
-    window: int,
+    last: Ints,
     seed: int,
 ) -> tuple[Ints, Ints]:
     """Place every workload: the least busy of a few draws, largest energy first."""
@@ -272,14 +284,14 @@ def _plant(
     sites_of = _sites_by_mask(places, regions, weight)
     site_pick = Stream(seed, "plant/site").uniform(count * _DRAWS).reshape(count, _DRAWS)
     time_pick = Stream(seed, "plant/time").uniform(count * _DRAWS).reshape(count, _DRAWS)
-    load = np.zeros((len(places.region), window), dtype=np.int64)
+    load = np.zeros((len(places.region), int(last.max())), dtype=np.int64)
     scale = np.maximum(weight, 0.05 * weight.max())
     site = np.empty(count, dtype=np.int64)
     start = np.empty(count, dtype=np.int64)
     for i in np.lexsort((np.arange(count), -(power * periods))).tolist():
         sites, edges = sites_of[int(regions[i])]
         length, from_, watts = int(periods[i]), int(first[i]), int(power[i])
-        choices = window - length - from_ + 1
+        choices = int(last[i]) - length - from_ + 1
         best: tuple[float, int, int] | None = None
         for draw in range(_DRAWS):
             where = int(sites[int(np.searchsorted(edges, site_pick[i, draw], side="right"))])
@@ -306,9 +318,9 @@ def _sites_by_mask(places: Places, regions: Ints, weight: Floats) -> dict[int, t
 
 
 def _room(
-    how: GeneratedWorkloads, start: Ints, periods: Ints, first: Ints, window: int, seed: int
+    how: GeneratedWorkloads, start: Ints, periods: Ints, first: Ints, last: Ints, seed: int
 ) -> tuple[Ints, Ints]:
-    """Lay release and deadline around the planted place."""
+    """Lay release and deadline around the planted place, between ``first`` and ``last``."""
     count = len(start)
     kind = Stream(seed, "workloads/slack").uniform(count)
     spare = Stream(seed, "workloads/spare")
@@ -320,7 +332,7 @@ def _room(
     before = (spare.words(count) * (extra + 1)) >> 32
     loose = kind >= 1 - how.loose
     release = np.where(loose, first, np.maximum(start - before, first))
-    deadline = np.where(loose, window, np.minimum(start + periods + extra - before, window))
+    deadline = np.where(loose, last, np.minimum(start + periods + extra - before, last))
     return release, deadline
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import tracemalloc
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from scenarios.json_schema import SCHEMA_FILE, schema_text
 from scenarios.loader import bundled, check, find, load
 from schema.errors import ScenarioError
+from storage.outages import StoreFault
 
 MakeScenario = Any
 
@@ -80,6 +82,34 @@ def test_a_wrong_field_is_named_with_value_and_what_is_allowed(
     assert match, faults
     assert value in match[0][2]
     assert allowed in match[0][3]
+
+
+@pytest.mark.parametrize(
+    ("from_h", "to_h", "kind", "field", "allowed"),
+    [
+        (5, 5, "refuse", "database_faults[0]", "to_h 5 must be after from_h 5"),
+        (-1, 5, "refuse", "database_faults[0].from_h", "greater than or equal to 0"),
+        (5, 6, "gone", "database_faults[0].kind", "'refuse', 'server_error' or 'no_answer'"),
+        # The last of the 48 ticks of half an hour is at hour 23.5.
+        (5, 24, "refuse", "", "back at the last tick, hour 23.5"),
+    ],
+)
+def test_a_wrong_database_fault_is_told(
+    edited: MakeScenario, from_h: int, to_h: int, kind: str, field: str, allowed: str
+) -> None:
+    fault = f'[[database_faults]]\nkind = "{kind}"\nfrom_h = {from_h}\nto_h = {to_h}\n'
+    (told,) = _faults(edited(("[capacity]", f"{fault}\n[capacity]")))
+    assert told[1] == field
+    assert allowed in told[3]
+
+
+def test_database_faults_become_outages_of_the_runs_clock(edited: MakeScenario) -> None:
+    fault = '[[database_faults]]\nkind = "no_answer"\nfrom_h = 5\nto_h = 7.5\n'
+    (outage,) = load(edited(("[capacity]", f"{fault}\n[capacity]"))).outages
+    # The scenario starts at 15:00.
+    assert outage.starts_at == datetime(2026, 2, 3, 20, tzinfo=UTC)
+    assert outage.ends_at == datetime(2026, 2, 3, 22, 30, tzinfo=UTC)
+    assert outage.fault is StoreFault.NO_ANSWER
 
 
 def test_every_fault_is_told_not_only_the_first(edited: MakeScenario) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scenarios.scenario import Scenario
 from schema.periods import HALF_HOUR, ceil_half_hour, floor_half_hour
 from schema.workloads import Workload
 
+MakeScenario = Any
 _SEEDS = (None, 7)
 
 
@@ -157,13 +159,35 @@ def test_most_work_is_there_at_the_start_and_some_comes_later(windy: Scenario) -
     assert 0.75 < np.mean([tick == 0 for tick in ticks]) < 0.95
 
 
-def test_deadlines_lie_within_the_replay_and_the_horizon() -> None:
-    for name in bundled():
-        scenario = load(name)
-        for o in scenario.organisations:
-            for _, workload in scenario.workloads(o):
-                assert workload.deadline <= scenario.end
-                assert workload.deadline - scenario.start <= timedelta(hours=48)
+@pytest.mark.parametrize("name", bundled())
+def test_deadlines_lie_within_the_replay_and_the_horizon_of_the_arrival(name: str) -> None:
+    scenario = load(name)
+    for o in scenario.organisations:
+        for tick, workload in scenario.workloads(o):
+            arrives = scenario.start + tick * scenario.tick
+            assert arrives <= workload.earliest_start
+            assert workload.deadline <= scenario.end
+            assert workload.deadline - arrives <= timedelta(hours=48)
+
+
+def test_patience_ends_the_time_of_each_workload_after_its_own_arrival(
+    edited: MakeScenario,
+) -> None:
+    folder = edited(
+        ("max_duration_h = 9", "max_duration_h = 9\npatience_h = 6"),
+        ("late_share = 0.15", "late_share = 0.9"),
+    )
+    scenario = load(folder)
+    workloads = [entry for o in scenario.organisations for entry in scenario.workloads(o)]
+    spans = [
+        (w.deadline - scenario.start - tick * scenario.tick) / timedelta(hours=1)
+        for tick, w in workloads
+    ]
+    # The loosest use all of their six hours, and no work is longer than that.
+    assert max(spans) == 6.0
+    assert max(w.periods for _, w in workloads) <= 12
+    # Without it the loosest of those that arrive at 15:00 may run until the end, 24 hours on.
+    assert max(w.deadline for _, w in load("windy-night").workloads("thames-ai")) == scenario.end
 
 
 def test_another_seed_gives_other_work_and_the_argument_equals_the_bound_seed() -> None:
