@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
 from agents.ray_env import prepare
 from scenarios.live.cadence import Cadence
+from scenarios.live.choice import chosen_sources
 from scenarios.live.logs import logging_to
 from scenarios.live.run import live_run_id, only_one, spool_folder, state_folder
 from schema.errors import InputError, StorageUnavailable
-from schema.readings import Source
 from schema.rows.system import RunState
 from schema.settings import Settings
 from storage.embedded.attach import attach_or_start
@@ -63,7 +63,7 @@ def start(
     ] = False,
 ) -> int:
     """Collect live grid data into Supabase and place submitted workloads, until Ctrl-C."""
-    chosen = _chosen(sources)
+    chosen = chosen_sources(sources)
     if as_json and not once:
         raise InputError("--json is the answer of one iteration: add --once", field="json")
     settings = load_settings()
@@ -126,7 +126,7 @@ def start(
         pipeline = LivePipeline(
             stage,
             SystemClock(settings.clock_offset_s),
-            [source.value for source in chosen],
+            chosen,
             cadence=Cadence(interval_s=interval, seed=int.from_bytes(os.urandom(4))),
             watch=screen.ticked,
         )
@@ -210,30 +210,6 @@ def _stop(pipeline: LivePipeline) -> None:
     os.write(2, said or b"stopping\n")
 
 
-def _chosen(text: str | None) -> Sequence[Source]:
-    """Read ``--sources``.
-
-    Raises:
-        InputError: A name is no source's; names the nearest.
-    """
-    if text is None:
-        return tuple(Source)
-    known = [source.value for source in Source]
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]!r}?" if near else ";"
-            raise InputError(
-                f"--sources: there is no source {name!r}{hint} Known: {', '.join(known)}",
-                field="sources",
-                value=name,
-            )
-    if not names:
-        raise InputError("--sources is empty; name at least one", field="sources", value=text)
-    return tuple(source for source in Source if source.value in names)
-
-
 def _organisations(settings: Settings) -> Mapping[str, OrganisationSource]:
     """Give where each organisation's sites come from; none without a file of sites."""
     from scenarios.live.sites import find_sites, organisation_sources
@@ -246,7 +222,8 @@ def _secrets(settings: Settings, endpoint: SupabaseEndpoint) -> list[str]:
     """Give every text that no log may hold."""
     keys = (settings.supabase_key, settings.supabase_db_url)
     found = [endpoint.secret_key, endpoint.database_url or ""]
-    return found + [key.get_secret_value() for key in keys if key is not None]
+    found += [key.get_secret_value() for key in keys if key is not None]
+    return [*found, *(password for text in found if (password := urlsplit(text).password))]
 
 
 def _look_at_hosted(endpoint: SupabaseEndpoint, console: Console) -> None:

@@ -6,6 +6,7 @@ like one, is struck out of the finished line, wherever it came from.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -41,7 +42,8 @@ class Redactor(logging.Formatter):
         super().__init__()
         self._inner = inner
         # The longest first, so that one that holds another goes whole.
-        self._secrets = sorted((s for s in secrets if s), key=len, reverse=True)
+        spelt = {text for secret in secrets if secret for text in _spellings(secret)}
+        self._secrets = sorted(spelt, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record as a line."""
@@ -49,6 +51,12 @@ class Redactor(logging.Formatter):
         for secret in self._secrets:
             line = line.replace(secret, HIDDEN)
         return _LOOKS_SECRET.sub(HIDDEN, line)
+
+
+def _spellings(secret: str) -> set[str]:
+    """Give a text as it is, as errors quote it, and both as JSON spells them."""
+    plain = {secret, repr(secret)[1:-1]}
+    return plain | {json.dumps(text)[1:-1] for text in plain}
 
 
 class ScreenHandler(logging.Handler):

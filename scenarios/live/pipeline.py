@@ -87,15 +87,18 @@ class LivePipeline:
     async def once(self) -> None:
         """Ask every source once for what is due, hold one negotiation, note who lives."""
         self._began_s = self._clock.monotonic_s()
+        polls = [
+            asyncio.create_task(self._poll(track, 0, self._elapsed_s()))
+            for track in self.tracks.values()
+        ]
 
-        async def iteration() -> None:
-            due = [self._poll(track, 0, self._elapsed_s()) for track in self.tracks.values()]
-            await asyncio.gather(*due)
+        async def afterwards() -> None:
+            await asyncio.wait(polls)
             now = self._moment_for(TICK)
             await self._decide(now)
             await self._beat(now)
 
-        await self._until_stopped([asyncio.create_task(iteration())])
+        await self._until_stopped([*polls, asyncio.create_task(afterwards())])
 
     async def run(self) -> None:
         """Ask, negotiate and note, slot after slot, until ``stop``."""
@@ -111,24 +114,37 @@ class LivePipeline:
         await self._look()
 
     async def _until_stopped(self, work: Sequence[asyncio.Task[None]]) -> None:
-        """Wait for the end of the work, a fault in it, or ``stop``; leave nothing behind."""
+        """Wait for the end of the work, a fault in it, or ``stop``; leave nothing behind.
+
+        Args:
+            work: First a task for each source, in the order of ``tracks``.
+        """
         stopping = asyncio.create_task(self._stop.wait())
-        everything = asyncio.create_task(asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION))
+        failing = asyncio.create_task(asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION))
+        others = [stopping, failing]
         try:
-            await asyncio.wait({everything, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+            if self._stop.is_set():
+                others += await self._let_polls_end(work)
         finally:
-            under_way = [
-                task
-                for task, track in zip(work, self.tracks.values(), strict=False)
-                if track.busy and not task.done()
-            ]
-            if self._stop.is_set() and under_way:
-                # What they have read already is handed over; the next start asks for the rest.
-                await asyncio.wait(under_way, timeout=STOP_POLLS_S)
-            await _cancelled([stopping, everything, *work, *self._aside.values()])
+            await _cancelled([*others, *work, *self._aside.values()])
         for task in work:
             if not task.cancelled():
                 task.result()
+
+    async def _let_polls_end(self, work: Sequence[asyncio.Task[None]]) -> list[asyncio.Task[Any]]:
+        """Give polls under way a moment to hand over what they have read; gives what to end."""
+        under_way = [
+            task
+            for task, track in zip(work, self.tracks.values(), strict=False)
+            if track.busy and not task.done()
+        ]
+        if not under_way:
+            return []
+        ending: asyncio.Task[Any] = asyncio.create_task(asyncio.wait(under_way))
+        patience: asyncio.Task[Any] = asyncio.create_task(self._clock.sleep(STOP_POLLS_S))
+        await asyncio.wait({ending, patience}, return_when=asyncio.FIRST_COMPLETED)
+        return [ending, patience]
 
     async def farewell(self, state: RunState, summary: dict[str, Any] | None = None) -> None:
         """Leave word in the rows of the run and its actors, if storage takes it soon enough."""
@@ -240,7 +256,15 @@ class LivePipeline:
         if before is not None and not before.done():
             log.warning("%s takes longer than a tick; this tick goes without", what)
             return
-        self._aside[what] = asyncio.create_task(work(now))
+
+        async def guarded() -> None:
+            try:
+                await work(now)
+            except Exception:
+                # Recorded; the next tick tries again.
+                log.exception("%s at %s failed", what, f"{now:%H:%M:%S}Z")
+
+        self._aside[what] = asyncio.create_task(guarded())
 
     async def _decide(self, now: datetime) -> None:
         if not self._stage.negotiates:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from fetchers import registry
 from schema.errors import ConfigurationError
 from schema.ids import row_id
 from schema.readings import Source
@@ -48,10 +49,9 @@ def state_folder(home: Path, endpoint: SupabaseEndpoint, settings: Settings) -> 
 
     What was asked of one server says nothing about what is due at another.
     """
-    world = "|".join(
-        [f"{settings.clock_offset_s:.0f}"]
-        + [str(getattr(settings, f"{source.value}_url")) for source in Source]
-    )
+    addresses = [registry.base_url(source, settings) for source in Source]
+    others = [f"{name}={url}" for name, url in sorted(settings.source_urls.items())]
+    world = "|".join([f"{settings.clock_offset_s:.0f}", *addresses, *others])
     key = sha256(world.encode()).hexdigest()[:8]
     return live_folder(home) / f"{database_key(endpoint)}-{key}"
 

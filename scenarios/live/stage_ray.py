@@ -67,7 +67,7 @@ class RayLiveStage(Bookkeeping):
 
     def __init__(
         self,
-        sources: Sequence[DataSource],
+        sources: Sequence[str],
         organisations: Mapping[str, Source],
         run_id: str,
         options: ManagerOptions,
@@ -129,14 +129,14 @@ class RayLiveStage(Bookkeeping):
 
     def _fetcher_specs(self) -> list[ActorSpec]:
         # Beckn's also orders windows, asked for news or not.
-        desk = {DataSource.BECKN} if self.negotiates else set()
+        desk = (DataSource.BECKN.value,) if self.negotiates else ()
         return [
             ActorSpec(
                 fetcher_name(source),
                 AgentKind.FETCHER,
                 FetcherActor,
                 {
-                    "source": source.value,
+                    "source": source,
                     "base_url": base_url(self._settings, source),
                     "run_id": self.run_id,
                     "storage_name": STORAGE,
@@ -147,8 +147,7 @@ class RayLiveStage(Bookkeeping):
                     "clock_offset_s": self._settings.clock_offset_s,
                 },
             )
-            for source in DataSource
-            if source in {*self._sources, *desk}
+            for source in dict.fromkeys((*self._sources, *desk))
         ]
 
     def close(self) -> None:
@@ -159,7 +158,7 @@ class RayLiveStage(Bookkeeping):
 
     async def poll(self, source: str, planned: datetime) -> PollReport:
         """See ``LiveStage``; asked again after a restart, the poll gives the same rows."""
-        name = fetcher_name(DataSource(source))
+        name = fetcher_name(source)
         within_s = self._interval_s * BUDGET_SHARE + POLL_GRACE_S
         try:
             return await self._patiently(name, lambda actor: actor.poll.remote(planned), within_s)
@@ -171,9 +170,7 @@ class RayLiveStage(Bookkeeping):
 
     async def status(self, source: str) -> Mapping[str, Any]:
         """See ``LiveStage``."""
-        return await self._soon(
-            fetcher_name(DataSource(source)), lambda actor: actor.status.remote()
-        )
+        return await self._soon(fetcher_name(source), lambda actor: actor.status.remote())
 
     async def decide(self, tick: int, now: datetime, updates: Sequence[WindowUpdate]) -> TickReport:
         """See ``LiveStage``; a tick that is asked for again is the same tick."""
@@ -203,7 +200,7 @@ class RayLiveStage(Bookkeeping):
                 pulse.status = AgentStatus.STOPPED
         else:
             await asyncio.gather(*(feel(name, pulse) for name, pulse in self._pulses.items()))
-        named = {fetcher_name(DataSource(source)): what for source, what in told.items()}
+        named = {fetcher_name(source): what for source, what in told.items()}
         await self.put_agents(now, self._pulses, named)
 
     async def _soon(self, name: str, ask: Question[T]) -> T:

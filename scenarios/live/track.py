@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from fetchers.report import PollReport
-from schema.periods import format_instant
+from schema.periods import format_instant, parse_instant
 from schema.rows.system import Outcome
 
 REMEMBERED_LAGS = 5000
@@ -72,9 +72,9 @@ class Track:
         self.conflicts += report.conflicts
         self.breaker = report.breaker
         if report.next_due is not None:
-            self.next_due = format_instant(report.next_due)
+            self.next_due = _whole(report.next_due)
         if any(asked.outcome is Outcome.OK for asked in report.asked):
-            self.last_success = format_instant(report.at)
+            self.last_success = _whole(report.at)
         failing = [asked for asked in report.asked if asked.outcome not in _ANSWERED]
         if failing:
             self.problem = failing[0].error or failing[0].outcome.value
@@ -89,9 +89,11 @@ class Track:
 
     def take_status(self, status: Mapping[str, Any]) -> None:
         """Take over what the fetcher itself knows, from before this process too."""
-        self.last_success = status.get("last_success") or self.last_success
+        if status.get("last_success"):
+            self.last_success = _whole(parse_instant(str(status["last_success"])))
         self.breaker = str(status.get("breaker", self.breaker))
-        self.next_due = status.get("next_due") or self.next_due
+        if status.get("next_due"):
+            self.next_due = _whole(parse_instant(str(status["next_due"])))
         self.waiting = tuple(status.get("due", ()))
 
     def figures(self) -> dict[str, Any]:
@@ -119,6 +121,10 @@ class Track:
             "skipped_slots": self.skipped,
             "conflicts": self.conflicts,
         }
+
+
+def _whole(moment: datetime) -> str:
+    return format_instant(moment.replace(microsecond=0))
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
