@@ -22,6 +22,7 @@ from fetchers.cli_parse import parse
 from scenarios.cli import app as scenarios_app
 from scenarios.cli_replay import replay
 from scenarios.live.cli_start import start
+from scenarios.ops.cli_backfill import backfill
 from scenarios.ops.cli_check import check
 from schema.errors import GridpactError
 from storage.cli_config import app as config_app
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.command()(replay)
 app.command()(check)
+app.command()(backfill)
 app.command()(start)
 app.command()(plan)
 app.command()(parse)
