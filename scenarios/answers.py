@@ -33,7 +33,6 @@ class SourceAnswers:
     """Answers for one source of a scenario; keeps no state that matters."""
 
     def __init__(self, scenario: Scenario, source: Source) -> None:
-        self._scenario = scenario
         self._source = source
         self._beckn = BecknWire(scenario) if source is Source.BECKN else None
         self._answer = _answerer(scenario, source, self._beckn)
@@ -57,22 +56,23 @@ class SourceAnswers:
             return json_reply({"message": "Method Not Allowed"}, status=405)
         return self._answer(path, parse_qs(query, keep_blank_values=True), body, now)
 
-    def fault(self, path: str, now: datetime) -> WireFault | None:
-        """Give the scenario's own fault that hits a request; NACKs are answers, not faults."""
-        hour = (now - self._scenario.start) / timedelta(hours=1)
-        for fault in self._scenario.file.faults:
-            if (
-                fault.kind is not FaultKind.NACK
-                and fault.source is self._source
-                and fault.from_h <= hour < fault.to_h
-                and fault.path in path
-            ):
-                return fault
-        return None
-
     def callbacks(self, since: datetime, until: datetime) -> list[Callback]:
         """Give what the source sends by itself with ``since < at <= until`` (Beckn on_update)."""
         return [] if self._beckn is None else self._beckn.callbacks(since, until)
+
+
+def wire_fault(scenario: Scenario, source: Source, path: str, now: datetime) -> WireFault | None:
+    """Give the scenario's own fault that hits a request; NACKs are answers, not faults."""
+    hour = (now - scenario.start) / timedelta(hours=1)
+    for fault in scenario.file.faults:
+        if (
+            fault.kind is not FaultKind.NACK
+            and fault.source is source
+            and fault.from_h <= hour < fault.to_h
+            and fault.path in path
+        ):
+            return fault
+    return None
 
 
 def _answerer(

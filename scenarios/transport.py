@@ -11,7 +11,7 @@ from datetime import datetime
 
 import httpx
 
-from scenarios.answers import SourceAnswers
+from scenarios.answers import SourceAnswers, wire_fault
 from scenarios.loader import load
 from scenarios.model import FaultKind, WireFault
 from scenarios.scenario import Scenario
@@ -37,6 +37,8 @@ class ReplayTransport(httpx.AsyncBaseTransport):
     """Answers one source's requests; keeps no state that matters."""
 
     def __init__(self, scenario: Scenario, source: Source, clock: Clock) -> None:
+        self._scenario = scenario
+        self._source = source
         self._answers = SourceAnswers(scenario, source)
         self._clock = clock
 
@@ -45,7 +47,7 @@ class ReplayTransport(httpx.AsyncBaseTransport):
         await request.aread()
         now = self._clock.now()
         path = self._answers.path(request.url.path)
-        fault = self._answers.fault(path, now)
+        fault = wire_fault(self._scenario, self._source, path, now)
         if fault is not None:
             _fail(fault, request)
         query = request.url.query.decode()

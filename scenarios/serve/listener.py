@@ -34,11 +34,6 @@ class Listener:
         self._held: socket.socket | None = _bound(port)
         self.port: int = self._held.getsockname()[1]
 
-    @property
-    def is_open(self) -> bool:
-        """Say whether connections are taken."""
-        return self._server is not None
-
     async def open(self) -> None:
         """Take connections; nothing to do if it does already."""
         if self._held is None:

@@ -113,7 +113,7 @@ class BecknWire:
         window = self._windows.get(str(item))
         fault = self._nack(action, str(item), now)
         if fault is not None:
-            raise Refused(_nack(context, fault.ack_shape, str(item)))
+            raise Refused(nack(context, fault.ack_shape, str(item)))
         if window is None or window.published_at > now:
             raise _refused(context, action, "NET_ENTITY_NOT_FOUND", f"item {item} is unknown")
         if window.ends_at <= now:
@@ -255,32 +255,37 @@ def _refused(context: Json, action: str, code: str, text: str) -> Refused:
     return Refused(json_reply({"context": _context(context, action), "error": error}))
 
 
-def _nack(context: Json, shape: AckShape, item: str) -> Reply:
-    """Say no in one of the four shapes that Beckn software uses, on HTTP 200."""
+def acknowledgement(context: Json, shape: AckShape, error: Json | None = None) -> Reply:
+    """Say yes, or no with an error, in one of the four shapes of Beckn software, on HTTP 200."""
+    status = "ACK" if error is None else "NACK"
+    why: Json = {} if error is None else {"error": error}
+    bodies: dict[AckShape, Json] = {
+        AckShape.MESSAGE_ACK: {"message": {"ack": {"status": status}, **why}},
+        AckShape.ACK_STATUS: {
+            "transaction_id": context.get("transaction_id"),
+            "timestamp": context.get("timestamp"),
+            "ack_status": status,
+            **why,
+        },
+        AckShape.MESSAGE_STATUS: {
+            "message": {"status": status, "messageId": context.get("message_id"), **why}
+        },
+        AckShape.STATUS: {"status": status, "signature": "", **_respelled(error)},
+    }
+    return json_reply(bodies[shape])
+
+
+def _respelled(error: Json | None) -> Json:
+    if error is None:
+        return {}
+    return {"error": {"errorCode": error["code"], "errorMessage": error["message"]}}
+
+
+def nack(context: Json, shape: AckShape, item: str) -> Reply:
+    """Refuse an item as sold out."""
     error = {
         "code": "POL_CAPACITY_EXHAUSTED",
         "message": f"{item} can no longer be reserved",
         "details": {"path": "message.order.beckn:orderItems[0]", "cause": "sold out"},
     }
-    bodies: dict[AckShape, Json] = {
-        AckShape.MESSAGE_ACK: {"message": {"ack": {"status": "NACK"}, "error": error}},
-        AckShape.ACK_STATUS: {
-            "transaction_id": context.get("transaction_id"),
-            "timestamp": context.get("timestamp"),
-            "ack_status": "NACK",
-            "error": error,
-        },
-        AckShape.MESSAGE_STATUS: {
-            "message": {
-                "status": "NACK",
-                "messageId": context.get("message_id"),
-                "error": error,
-            }
-        },
-        AckShape.STATUS: {
-            "status": "NACK",
-            "signature": "",
-            "error": {"errorCode": error["code"], "errorMessage": error["message"]},
-        },
-    }
-    return json_reply(bodies[shape])
+    return acknowledgement(context, shape, error)
