@@ -357,14 +357,18 @@ def test_under_random_faults_every_request_that_got_through_is_logged(
     refused = answered = 0
     for _ in range(60):
         try:
-            httpx.get(url, timeout=0.3)
+            httpx.get(url, timeout=0.5)
             answered += 1
         except httpx.ConnectError:
             refused += 1
         except httpx.TransportError:
             answered += 1  # it was heard, and treated badly
         clock.advance(timedelta(seconds=20))
-        time.sleep(0.05)  # ports follow the clock within that time
+        server.set_faults("random:5")  # the same ones; ports have followed the clock after it
+    ends = time.monotonic() + 5
+    while len(server.records) < answered and time.monotonic() < ends:
+        time.sleep(0.01)
     assert len(server.records) == answered
+    assert answered + refused == 60
     assert len({record.fault for record in server.records} - {None}) >= 3
     assert {record.fault for record in server.records} <= {None, *(kind.value for kind in Kind)}
