@@ -1,15 +1,23 @@
-"""A recorded reply as it lies in a file: bare, in a capture envelope, or a request by mistake."""
+"""A recorded reply as it lies in a file: bare, in a capture envelope, or a request by mistake.
+
+``seal`` makes the envelope, without secrets; ``open_capture`` takes the reply out again.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fetchers.redact import clean_address, clean_json, clean_text
+from fetchers.reply import Reply
+from fetchers.request import Request
 from fetchers.wire import Unusable, instant, load_json
 from schema.errors import InputError, SourcePayloadInvalid
+from schema.periods import format_instant
 
 _REQUEST_LINE = re.compile(rb"(?:GET|POST|PUT|HEAD) \S+(?: HTTP/[\d.]+)?\r?(?:\n|$)")
 
@@ -46,6 +54,42 @@ def open_capture(content: bytes, name: str) -> Capture:
         return capture
     refuse_request(document, name)
     return Capture(content)
+
+
+ENVELOPE_VERSION = 1
+
+
+def seal(
+    request: Request, reply: Reply, captured_at: datetime, secrets: Collection[str] = ()
+) -> bytes:
+    """Put a reply into a capture envelope, for others to read.
+
+    No header is kept and nothing of the request but method and address. Secrets are taken out of
+    the address and of the reply; a reply that is no JSON is kept as text.
+
+    Args:
+        request: What was asked.
+        reply: What came.
+        captured_at: When it came.
+        secrets: Exact texts that must not stand in the file.
+    """
+    try:
+        payload = clean_json(load_json(reply.body, request.source), secrets)
+    except (SourcePayloadInvalid, RecursionError):
+        payload = clean_text(reply.body.decode("utf-8", errors="replace"), secrets)
+    envelope = {
+        "envelope_version": ENVELOPE_VERSION,
+        "source": request.source,
+        "endpoint": request.endpoint,
+        "method": request.method,
+        "url": clean_text(clean_address(request.full_url), secrets),
+        "status": reply.status,
+        "captured_at": format_instant(captured_at),
+        "payload": payload,
+    }
+    return json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", errors="replace"
+    )
 
 
 _ENVELOPE_MARKS = frozenset({"captured_at", "endpoint", "envelope_version", "url", "status"})
