@@ -24,6 +24,7 @@ from scenarios.cli_replay import replay
 from scenarios.live.cli_start import start
 from scenarios.ops.cli_backfill import backfill
 from scenarios.ops.cli_check import check
+from scenarios.ops.cli_record import record
 from schema.errors import GridpactError
 from storage.cli_config import app as config_app
 from storage.cli_db import app as db_app
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command()(replay)
 app.command()(check)
 app.command()(backfill)
+app.command()(record)
 app.command()(start)
 app.command()(plan)
 app.command()(parse)

@@ -53,7 +53,7 @@ KW_PER_CPU = 1.0
 _MAX_JOB_H = 12.0
 _BATCH_TICKS = 12
 _LOAD_FACTOR = 0.6
-_ORGANISATIONS: tuple[tuple[str, tuple[int, ...]], ...] = (
+ORGANISATIONS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("caledonia-cloud", (1, 2, 3, 4)),
     ("severn-compute", (6, 7, 8, 11, 12)),
     ("thames-ai", (5, 9, 10, 13, 14)),
@@ -163,7 +163,7 @@ def _scenario_file(plan: ImportPlan) -> ScenarioFile:
                     "name": name,
                     "sites": [{"name": f"region-{r}", "region_id": r} for r in regions],
                 }
-                for name, regions in _ORGANISATIONS
+                for name, regions in ORGANISATIONS
             ],
             "workloads": {
                 "kind": "generated",
@@ -303,7 +303,7 @@ def _toml(plan: ImportPlan, capacity: list[int], method: str) -> str:
         f"seed = {plan.seed}",
     ]
     kilowatts = iter(capacity)
-    for name, regions in _ORGANISATIONS:
+    for name, regions in ORGANISATIONS:
         lines += ["", "[[organisations]]", f"name = {_text(name)}", "sites = ["]
         lines += [
             f'    {{ name = "region-{r}", region_id = {r}, capacity_kw = {next(kilowatts)} }},'
