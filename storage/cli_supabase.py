@@ -11,14 +11,17 @@ from typing import Annotated
 import orjson
 import typer
 
+from schema.errors import InputError
 from schema.settings import Settings
 from storage.embedded.account import service_account
 from storage.embedded.attach import attach_or_start
 from storage.embedded.daemon import start_detached, stop_detached
 from storage.embedded.install import install
-from storage.embedded.layout import Layout
+from storage.embedded.layout import InstanceLock, Layout, make_folder
+from storage.embedded.state import InstanceState
 from storage.embedded.status import Status, read_status
 from storage.embedded.studio import studio as open_studio
+from storage.embedded.supervisor import this_process
 from storage.home import prepare_home, resolve_home
 from storage.settings_loader import load_settings
 
@@ -63,6 +66,33 @@ def stop(context: typer.Context) -> None:
     """Stop what ``up`` left running, within 10 seconds."""
     home = _home(_settings(context))
     typer.echo("stopped" if stop_detached(home) else "it was not running")
+
+
+@app.command("rotate-keys")
+def rotate_keys(context: typer.Context) -> None:
+    """Make new keys for the embedded Supabase, which must be stopped; the old ones end."""
+    settings = _settings(context)
+    if settings.hosted:
+        msg = (
+            "SUPABASE_URL is set: keys of a hosted project are made on its page "
+            "(Project Settings, API Keys)"
+        )
+        raise InputError(msg)
+    layout = Layout.of(_home(settings))
+    state = InstanceState.load(layout.state)
+    if state is None:
+        typer.echo("there is none yet; it gets its keys when it is first started")
+        return
+    make_folder(layout)
+    lock = InstanceLock(layout)
+    lock.take(this_process(detached=False))
+    try:
+        state.with_new_keys().save(layout.state)
+        # It says the old keys; the next start writes it anew.
+        layout.endpoint.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    typer.echo("new keys; see `supabase status --show-keys` once it is up again")
 
 
 @app.command()

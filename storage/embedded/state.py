@@ -82,6 +82,16 @@ class InstanceState:
             api_port=api or self.api_port,
         )
 
+    def with_new_keys(self) -> Self:
+        """Give the same with other keys and another token secret: whoever had the old is out."""
+        fresh = type(self).make()
+        return replace(
+            self,
+            jwt_secret=fresh.jwt_secret,
+            publishable_key=fresh.publishable_key,
+            secret_key=fresh.secret_key,
+        )
+
     def database_url(self, database: str = "postgres") -> str:
         """Give the superuser's URL."""
         return self._url("postgres", self.postgres_password, database)

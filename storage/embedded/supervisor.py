@@ -112,7 +112,7 @@ class EmbeddedSupabase:
                 return self._endpoint(self._state)
             prepare_home(self._layout.home)
             make_folder(self._layout)
-            self._lock.take(_ourselves(detached=self._detached))
+            self._lock.take(this_process(detached=self._detached))
             self._stopping.clear()
             try:
                 return self._start_all()
@@ -298,7 +298,8 @@ class EmbeddedSupabase:
             self._postgres.stop()
 
 
-def _ourselves(*, detached: bool) -> Holder:
+def this_process(*, detached: bool) -> Holder:
+    """Name this process as the holder of a home's embedded Supabase."""
     words = [Path(sys.argv[0]).name, *sys.argv[1:3]]
     command = "gridpact supabase up" if detached else " ".join(words)
     return Holder(os.getpid(), detached, command, datetime.now(UTC).isoformat(timespec="seconds"))
