@@ -21,6 +21,14 @@ QUERIES = re.findall(
     r"### ([^\n]+)\n.*?```sql\n(.*?)```", (DOCS / "queries.md").read_text(), re.DOTALL
 )
 
+#: Statements that the other pages ask by ``db query "…"``.
+ASKED = [
+    (path.relative_to(DOCS.parent).as_posix(), statement)
+    for path in (DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md")))
+    for statement in re.findall(r'db query "([^"]+)"', path.read_text())
+    if statement != "…"
+]
+
 #: Questions to which the sample has no answer: nothing is refused or made up in it.
 NO_ANSWER = {"Who was refused, and why?", "Which decisions rest on made-up figures?"}
 
@@ -71,6 +79,15 @@ def test_a_query_answers(seeded: psycopg.Connection, question: str, query: str) 
     with acting_as(seeded, "service_role"), seeded.cursor() as cursor:
         rows = cursor.execute(query.encode()).fetchall()
     assert (len(rows) == 0) == (question in NO_ANSWER), rows
+
+
+@pytest.mark.parametrize(("page", "statement"), ASKED)
+def test_every_statement_on_other_pages_can_be_asked(
+    seeded: psycopg.Connection, page: str, statement: str
+) -> None:
+    with seeded.cursor() as cursor:
+        cursor.execute(statement.encode())
+        assert cursor.description is not None
 
 
 def test_what_a_run_saved(seeded: psycopg.Connection) -> None:
