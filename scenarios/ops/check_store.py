@@ -122,7 +122,7 @@ async def check_clock(skews_s: Sequence[float], *, offset_s: float) -> Finding:
         offset_s: By how much the settings move our clock on purpose.
     """
     if offset_s:
-        return ok(f"moved by {offset_s:g} s on purpose (GRIDPACT_CLOCK_OFFSET_S)")
+        return ok(f"moved by {offset_s:,.0f} s on purpose (GRIDPACT_CLOCK_OFFSET_S)")
     if not skews_s:
         return warn(
             "no server told its time, so the clock could not be compared",

@@ -162,6 +162,19 @@ def test_a_source_that_answers_badly_says_how(
     assert item["hint"]
 
 
+def test_without_any_source_only_the_way_to_the_database_is_proved(
+    check: Check, sources: tuple[UpstreamServer, float], supabase_server: EmbeddedServer
+) -> None:
+    sources[0].set_faults(",".join(f"{name[7:]}:refuse" for name in SOURCES))
+    code, answer = check()
+    item = by_name(answer)["iteration"]
+    # Four request logs, and no figure that a fetcher made up.
+    assert (code, item["status"]) == (1, "warn")
+    assert item["detail"].startswith("4 rows of 1 tables stored")
+    assert "no source had rows" in item["detail"]
+    assert rows_of_checks(supabase_server) == 0
+
+
 def test_the_public_beckn_sandbox_may_be_gone(check: Check) -> None:
     default = Settings.model_fields["beckn_url"].default
     # No network in tests: as good as a sandbox that is gone.
