@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 from datetime import timedelta
@@ -14,18 +15,27 @@ from recording_world import CANARY, World, record_once
 from scenarios.loader import check, load
 from scenarios.model import WireFault
 from scenarios.ops.recorded import Forecast, Recording, read_recording
-from scenarios.ops.recorded_scenario import RecordedPlan, make_scenario, slug
+from scenarios.ops.recorded_scenario import Made, RecordedPlan, make_scenario, slug
 from scenarios.publication import Published
 from scenarios.scenario import Scenario
 from schema.errors import ScenarioError
 from schema.periods import HALF_HOUR, floor_half_hour
 
+Tape = tuple[World, Made, RecordedPlan]
 ALL = ("carbon_intensity", "elexon", "beckn")
 
 
 @pytest.fixture
 def world(windy: Scenario, tmp_path: Path) -> World:
     return World(windy, windy.start + timedelta(hours=6, minutes=12), tmp_path / "tape")
+
+
+@pytest.fixture(scope="module")
+def tape(windy: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Tape:
+    """Record once for all tests that only look."""
+    folder = tmp_path_factory.mktemp("once") / "tape"
+    world = World(windy, windy.start + timedelta(hours=6, minutes=12), folder)
+    return (world, *asyncio.run(record_once(world)))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -36,8 +46,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 # -- one asking ------------------------------------------------------------------------------
 
 
-async def test_one_asking_makes_a_valid_scenario_of_the_last_day(world: World) -> None:
-    made, plan = await record_once(world)
+def test_one_asking_makes_a_valid_scenario_of_the_last_day(tape: Tape) -> None:
+    world, made, plan = tape
     found, faults = check(world.folder)
     assert faults == []
     assert found is not None
@@ -53,8 +63,8 @@ async def test_one_asking_makes_a_valid_scenario_of_the_last_day(world: World) -
     assert made.tables["prices"].recorded >= 336 + 47
 
 
-async def test_its_figures_are_those_the_source_told(world: World) -> None:
-    made, plan = await record_once(world)
+def test_its_figures_are_those_the_source_told(tape: Tape) -> None:
+    world, made, plan = tape
     told = Published(world.scenario, world.clock.now())
     axis = world.scenario.axis
     national = {row["valid_from"]: row for row in rows(world.folder / "national.csv")}
@@ -81,8 +91,8 @@ async def test_its_figures_are_those_the_source_told(world: World) -> None:
     assert again.national_actual(index) == told.national_actual(there)
 
 
-async def test_the_scenario_says_that_it_is_recorded_and_what_is_not(world: World) -> None:
-    made, _ = await record_once(world)
+def test_the_scenario_says_that_it_is_recorded_and_what_is_not(tape: Tape) -> None:
+    world, made, _ = tape
     file = made.scenario.file
     assert file.story.startswith("Recorded from the live sources (carbon_intensity, elexon, beckn)")
     method = file.grid.method or ""
@@ -94,8 +104,8 @@ async def test_the_scenario_says_that_it_is_recorded_and_what_is_not(world: Worl
     assert "National Energy SO" not in notice
 
 
-async def test_windows_are_taken_as_first_seen(world: World) -> None:
-    made, plan = await record_once(world)
+def test_windows_are_taken_as_first_seen(tape: Tape) -> None:
+    world, made, plan = tape
     offered = {window.item_id: window for window in world.scenario.windows_at(world.clock.now())}
     taken = {window.item_id: window for window in made.scenario.windows}
     assert taken
@@ -110,8 +120,8 @@ async def test_windows_are_taken_as_first_seen(world: World) -> None:
         assert plan.start <= window.published_at <= plan.end
 
 
-async def test_no_secret_stands_in_any_file(world: World) -> None:
-    await record_once(world)
+def test_no_secret_stands_in_any_file(tape: Tape) -> None:
+    world, _, _ = tape
     files = [path for path in world.folder.rglob("*") if path.is_file()]
     assert len(files) > 10
     assert [path.name for path in files if CANARY.encode() in path.read_bytes()] == []
