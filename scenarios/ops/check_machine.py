@@ -8,6 +8,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from storage.spool_look import SpoolLook, look, spools_of
 #: Below this nothing useful can be stored.
 LEAST_FREE_BYTES = 64 * MIB
 OLDEST_UNSENT_S = 15 * 60
+#: A process that has a spool tells of it every few seconds.
+SILENT_S = 60.0
 FULL_SHARE, FILLING_SHARE = 0.85, 0.70
 #: The first Ray whose token mode covers every port.
 LEAST_RAY = (2, 54)
@@ -59,15 +62,16 @@ async def check_spool(home: Path, settings: Settings, clock: Clock) -> Finding:
     return judge_spools(
         [look(folder, limits, clock) for folder in mine],
         [look(folder, limits, clock) for folder in others],
+        clock.now(),
     )
 
 
-def judge_spools(mine: Sequence[SpoolLook], others: Sequence[SpoolLook]) -> Finding:
+def judge_spools(mine: Sequence[SpoolLook], others: Sequence[SpoolLook], now: datetime) -> Finding:
     """Judge the spools of the database in use, and what waits for other databases."""
     if not mine:
         found = [ok("empty: nothing was stored for this database yet")]
     else:
-        found = [judge_spool(one) for one in mine]
+        found = [judge_spool(one, now) for one in mine]
     forgotten = [other for other in others if other.depth]
     if forgotten:
         names = ", ".join(f"{other.spool} ({other.depth:,} rows)" for other in forgotten)
@@ -81,8 +85,8 @@ def judge_spools(mine: Sequence[SpoolLook], others: Sequence[SpoolLook]) -> Find
     return Finding(gravest.status, "; ".join(one.detail for one in found), gravest.hint)
 
 
-def judge_spool(found: SpoolLook) -> Finding:
-    """Judge one spool by what was seen of it."""
+def judge_spool(found: SpoolLook, now: datetime) -> Finding:
+    """Judge one spool by what was seen of it, and by how long ago its holder said so."""
     if found.depth is None:
         said = f"in use by process {found.held_by}, which has told nothing of it yet"
     else:
@@ -101,6 +105,12 @@ def judge_spool(found: SpoolLook) -> Finding:
         return warn(
             f"{said}; the oldest for {found.oldest_unsent_s:,} s",
             "a run sends them once Supabase can be reached, or `run_cluster.py storage drain`",
+        )
+    age_s = found.age_s(now) if found.held_by is not None else None
+    if age_s is not None and age_s > SILENT_S:
+        return warn(
+            f"{said}, which last told of it {age_s:,.0f} s ago",
+            "see whether that process hangs; stop it and start it again if so",
         )
     if (found.fill or 0) >= FILLING_SHARE:
         return warn(said, "see that Supabase can be reached; raise GRIDPACT_SPOOL_LIMIT_BYTES")

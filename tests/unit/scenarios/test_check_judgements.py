@@ -26,6 +26,7 @@ from schema.settings import Settings
 from storage.spool_file import MIB
 from storage.spool_look import SpoolLook, SpoolState
 
+NOW = parse_instant("2026-05-01T10:00Z")
 OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
 
 
@@ -54,27 +55,33 @@ def spool(**figures: Any) -> SpoolLook:
         ({"fill": 0.70}, WARN, "70 % full"),
         ({"fill": 0.85}, FAIL, "85 % full"),
         ({"state": SpoolState.HELD, "held_by": "17", "depth": None}, OK, "in use by process 17"),
+        # Told at most a minute ago; one second more and its process may hang.
+        ({"held_by": "17", "as_of": "2026-05-01T09:59:00Z"}, OK, "in use by process 17"),
+        ({"held_by": "17", "as_of": "2026-05-01T09:58:59Z"}, WARN, "61 s ago"),
+        ({"as_of": "2026-05-01T09:00:00Z"}, OK, "0 rows wait"),
         ({"errors": ["Supabase refused our key"]}, FAIL, "Supabase refused our key"),
     ],
 )
 def test_a_spool_is_judged_by_age_dead_rows_and_fill(
     figures: dict[str, Any], status: CheckStatus, said: str
 ) -> None:
-    found = judge_spool(spool(**figures))
+    found = judge_spool(spool(**figures), NOW)
     assert (found.status, said in found.detail) == (status, True), found
     assert bool(found.hint) == (status is not OK)
 
 
 def test_rows_that_wait_for_another_database_are_not_forgotten() -> None:
-    found = judge_spools([spool()], [spool(spool="0123456789ab", depth=7), spool(spool="empty")])
+    found = judge_spools(
+        [spool()], [spool(spool="0123456789ab", depth=7), spool(spool="empty")], NOW
+    )
     assert found.status is WARN
     assert "empty" not in found.detail
     assert "0123456789ab (7 rows)" in found.detail
 
 
 def test_the_gravest_of_several_spools_decides_and_all_are_told() -> None:
-    assert judge_spools([], []).status is OK
-    found = judge_spools([spool(), spool(spool="embedded-live", fill=0.9)], [])
+    assert judge_spools([], [], NOW).status is OK
+    found = judge_spools([spool(), spool(spool="embedded-live", fill=0.9)], [], NOW)
     assert (found.status, found.hint.startswith("see that Supabase")) == (FAIL, True)
     assert "embedded: 0 rows wait" in found.detail
     assert "embedded-live: " in found.detail
