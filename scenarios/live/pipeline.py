@@ -188,7 +188,8 @@ class LivePipeline:
             log.exception("polling %s failed", track.name)
             track.broke(exc)
         else:
-            log.info(
+            log.log(
+                logging.INFO if report.requests or report.rows else logging.DEBUG,
                 "%s: %d requests, %d rows",
                 track.name,
                 report.requests,
