@@ -8,31 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from live_stepping import RUN, SOURCES, stepped
 
 from agents.core.conversation import ManagerOptions
-from scenarios.live.cadence import Cadence
-from scenarios.live.pipeline import LivePipeline
-from scenarios.live.stage_local import LocalLiveStage
 from scenarios.loader import load
 from scenarios.scenario import Scenario
-from scenarios.serve.server import UpstreamServer
 from scenarios.stage_local import LocalStage
-from schema.readings import Source
 from schema.rows import ScenarioRunRow
 from schema.rows.system import RunKind
-from schema.settings import Settings
 from storage.memory import MemoryStore
 
 MINI = str(Path(__file__).parent / "mini")
-RUN = "00000000-0000-0000-0000-00000000c0de"
 SEED = 0
-SOURCES = [source.value for source in Source]
 FED = (
     "grid_zones",
     "compute_windows",
@@ -52,23 +44,6 @@ FED = (
 )
 #: What says which process asked whom and how long it took; everything else must be the same.
 OF_THE_PROCESS = {"id", "incarnation", "sequence", "url", "duration_ms", "response_bytes"}
-
-
-class StepClock:
-    """No ``VirtualClock``, so that fetchers take it for the machine's; waiting moves it."""
-
-    def __init__(self, start: datetime) -> None:
-        self._start = self.at = start
-
-    def now(self) -> datetime:
-        return self.at
-
-    def monotonic_s(self) -> float:
-        return (self.at - self._start).total_seconds()
-
-    async def sleep(self, seconds: float) -> None:
-        self.at += timedelta(seconds=max(0.0, seconds))
-        await asyncio.sleep(0)
 
 
 def moments(scenario: Scenario) -> Iterator[datetime]:
@@ -105,38 +80,15 @@ def replayed(name: str, folder: Path) -> MemoryStore:
 
 
 async def lived(name: str, folder: Path) -> MemoryStore:
-    """Poll over sockets, tick after tick; each source has a server on its own clock."""
-    scenario, store = load(name, SEED), MemoryStore()
-    clocks = {source: StepClock(scenario.start) for source in SOURCES}
-    master = StepClock(scenario.start)
+    """Poll over sockets, tick after tick."""
+    scenario = load(name, SEED)
     interval_s = scenario.tick.total_seconds()
-    with ExitStack() as stack:
-        urls: dict[str, str] = {}
-        for source in Source:
-            server = UpstreamServer(scenario, clocks[source], sources=[source])
-            urls[f"{source.value}_url"] = stack.enter_context(server).urls[source]
-        stage = LocalLiveStage(
-            SOURCES,
-            RUN,
-            store=store,
-            folder=folder,
-            settings=Settings.model_construct(**urls),
-            clocks=clocks.__getitem__,
-            interval_s=interval_s,
-            seed=SEED,
-        )
-        pipeline = LivePipeline(stage, master, SOURCES, cadence=Cadence(interval_s=interval_s))
-        await pipeline.open()
-        try:
-            for now in moments(scenario):
-                for clock in (master, *clocks.values()):
-                    clock.at = now
-                await pipeline.once()
-                assert [t.problem for t in pipeline.tracks.values()] == [None] * len(SOURCES)
-            await stage.drain(60)
-        finally:
-            await stage.close()
-    return store
+    async with stepped(scenario, scenario.start, folder, interval_s=interval_s, seed=SEED) as live:
+        for now in moments(scenario):
+            await live.iterate(now)
+            problems = [track.problem for track in live.pipeline.tracks.values()]
+            assert problems == [None] * len(SOURCES)
+    return live.store
 
 
 @pytest.mark.parametrize(
