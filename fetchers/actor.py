@@ -20,6 +20,7 @@ import httpx
 import ray
 
 from fetchers.beckn.fetcher import BecknFetcher
+from fetchers.beckn.options import BecknOptions
 from fetchers.factory import make_fetcher
 from fetchers.report import PollReport
 from schema.clock import Clock, VirtualClock
@@ -72,6 +73,7 @@ class FetcherActor:
         clock_offset_s: Live only: seconds that our clock is ahead of this machine's.
         replay_from: First instant of a replay, ISO 8601: the clock is then virtual. None is live.
         transport: A replay's transport; None for the network.
+        beckn: Of the Beckn fetcher: how we take part in the network.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class FetcherActor:
         clock_offset_s: float = 0.0,
         replay_from: str | None = None,
         transport: TransportSpec | None = None,
+        beckn: BecknOptions | None = None,
     ) -> None:
         for chatty in ("httpx", "httpcore"):
             # At INFO httpx logs whole URLs, and Ray copies logs into its own folder.
@@ -111,6 +114,7 @@ class FetcherActor:
             incarnation=uuid4().hex if live else None,
             interval_s=interval_s,
             state_folder=Path(state_folder) if state_folder is not None else None,
+            beckn=beckn,
         )
         self._knows_windows = False
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from fetchers.attempts import AttemptLog, outcome_of
@@ -79,6 +79,7 @@ class Asker:
         retry: RetryPolicy,
         state: FetcherState,
         save: Callable[[], None],
+        prepare: Callable[[Request, datetime], Request] | None = None,
     ) -> None:
         self._source = source
         self._http = http
@@ -86,6 +87,7 @@ class Asker:
         self._retry = retry
         self._state = state
         self._save = save
+        self._prepare = prepare
 
     async def ask(
         self, request: Request, read: Callable[[Reply], Reading], limits: Limits, turn: Turn
@@ -112,7 +114,7 @@ class Asker:
             reply: Reply | None = None
             try:
                 reply = await self._http.send(
-                    request,
+                    self._prepare(request, started) if self._prepare else request,
                     max_bytes=limits.max_bytes,
                     deadline_s=limits.deadline_s,
                     known=self._state.validators.get(request.full_url) if gets(request) else None,

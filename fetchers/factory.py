@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
 from fetchers import registry
-from fetchers.beckn.endpoints import BecknParty
+from fetchers.address import is_loopback, safe_address
 from fetchers.beckn.fetcher import BecknFetcher
+from fetchers.beckn.inbox import Inbox
+from fetchers.beckn.keys import KeyRing, load_keys
+from fetchers.beckn.options import BecknOptions
 from fetchers.beckn.plan import BecknPlan, CallbackSource
 from fetchers.fetcher import Fetcher, FetcherSettings
 from schema.clock import Clock
@@ -29,7 +34,7 @@ def make_fetcher(
     incarnation: str | None = None,
     interval_s: float = 60.0,
     state_folder: Path | None = None,
-    party: BecknParty | None = None,
+    beckn: BecknOptions | None = None,
 ) -> Fetcher:
     """Make the fetcher of a source.
 
@@ -46,7 +51,8 @@ def make_fetcher(
         interval_s: Time between polls; a replay's tick.
         state_folder: Where plan, rate limits and orders survive a restart; None keeps them in
             memory.
-        party: Who we are on the Beckn network.
+        beckn: How we take part in the Beckn network; nothing is signed and nobody calls back
+            without it.
 
     Raises:
         InputError: No such source.
@@ -59,10 +65,9 @@ def make_fetcher(
         state_path=state_folder / f"{source}.json" if state_folder is not None else None,
     )
     if source == Source.BECKN:
-        callbacks = transport if isinstance(transport, CallbackSource) else None
-        plan = BecknPlan(base_url, run_id=run_id, party=party, callbacks=callbacks)
-        return BecknFetcher(
-            plan,
+        return _beckn_fetcher(
+            base_url,
+            beckn or BecknOptions(),
             run_id=run_id,
             clock=clock,
             transport=transport,
@@ -84,3 +89,65 @@ def make_fetcher(
         incarnation=incarnation,
         settings=settings,
     )
+
+
+def _beckn_fetcher(
+    base_url: str,
+    options: BecknOptions,
+    *,
+    run_id: str,
+    clock: Clock,
+    transport: httpx.AsyncBaseTransport | None,
+    storage: StoragePort,
+    seed: int,
+    incarnation: str | None,
+    settings: FetcherSettings,
+) -> BecknFetcher:
+    keys = load_keys(options.keys) if options.keys is not None else KeyRing()
+    party = options.party
+    if keys.own is not None:
+        party = replace(party, bap_id=keys.own.subscriber_id)
+    if options.callback_url is not None:
+        _require_signers(options.callback_url, keys)
+    line = None
+    callbacks = transport if isinstance(transport, CallbackSource) else None
+    if options.callback_port is not None:
+        from fetchers.beckn.line import CallbackLine
+        from fetchers.beckn.listener import CallbackListener
+
+        state = settings.state_path
+        inbox = Inbox(state.with_name("beckn-inbox.sqlite") if state is not None else None)
+        listener = CallbackListener(
+            inbox, keys, own_id=party.bap_id, clock=clock, port=options.callback_port
+        )
+        line, callbacks = CallbackLine(inbox, listener, options.callback_url), inbox
+    # A replay's transport tells every change; of providers on a network we cannot know.
+    plan = BecknPlan(
+        base_url, run_id=run_id, party=party, callbacks=callbacks, tells_all=line is None
+    )
+    plan.keys = keys
+    fetcher = BecknFetcher(
+        plan,
+        run_id=run_id,
+        clock=clock,
+        transport=transport,
+        storage=storage,
+        seed=seed,
+        incarnation=incarnation,
+        settings=settings,
+    )
+    fetcher.line = line
+    return fetcher
+
+
+def _require_signers(callback_url: str, keys: KeyRing) -> None:
+    """Refuse to be reached from elsewhere by providers of whom nothing can be verified."""
+    address = safe_address("the Beckn callbacks", callback_url)
+    if keys.verifies or is_loopback(urlsplit(address).hostname or ""):
+        return
+    msg = (
+        f"GRIDPACT_BECKN_CALLBACK_URL is {callback_url!r}, reached from elsewhere, and no "
+        "provider's key is known: anybody could speak for one; name their keys in the file of "
+        "GRIDPACT_BECKN_KEYS"
+    )
+    raise ConfigurationError(msg)

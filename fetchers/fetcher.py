@@ -159,6 +159,7 @@ class Fetcher:
             retry=self.settings.retry,
             state=self._state,
             save=self._save,
+            prepare=plan.prepare,
         )
         plan.restore(self._state.extra)
 

@@ -80,6 +80,11 @@ class BasePlan:
         del turn
         return Reading(self.parsers[request.endpoint].parse(reply.body, context))
 
+    def prepare(self, request: Request, now: datetime) -> Request:
+        """Give a request as it goes out at this moment: signed, where the source wants that."""
+        del now
+        return request
+
     def recover(
         self, turn: FeedTurn, request: Request, error: GridpactError
     ) -> Sequence[Request] | None:

@@ -49,6 +49,13 @@ class Settings(BaseSettings):
     elexon_url: str = "https://data.elexon.co.uk/bmrs/api/v1"
     beckn_url: str = "https://deg-hackathon-bap-sandbox.becknprotocol.io/api"
 
+    beckn_callback_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Port on 127.0.0.1 where Beckn providers call us back; 0 is any free one, None none."""
+    beckn_callback_url: str | None = None
+    """What providers call that address, where they reach it through something else."""
+    beckn_keys: Path | None = None
+    """File of Beckn signing keys, mode 0600; None signs nothing and believes everybody."""
+
     source_urls: dict[str, str] = {}
     """Addresses of sources that other packages add, by name."""
 

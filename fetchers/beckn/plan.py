@@ -10,14 +10,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
+from fetchers.beckn.admission import is_late
 from fetchers.beckn.book import (
     BookedOrder,
     OrderBook,
     catalogue,
-    key_text,
     window_version,
 )
-from fetchers.beckn.callbacks import OrderedWindow, OrderView, add_order, alert_text, read_order
 from fetchers.beckn.catalog import add_catalogs
 from fetchers.beckn.endpoints import (
     BecknParty,
@@ -26,9 +25,12 @@ from fetchers.beckn.endpoints import (
     build_discover,
     build_status,
 )
+from fetchers.beckn.keys import KeyRing
 from fetchers.beckn.messages import received_row, sent_row
+from fetchers.beckn.news import take_status, take_update
 from fetchers.beckn.orders import OrderIds
 from fetchers.beckn.parse import ENDPOINTS
+from fetchers.beckn.signing import sign
 from fetchers.beckn.wire import Envelope, read_envelopes
 from fetchers.parsing import ParseContext, RowSink
 from fetchers.plan import EPOCH, Feed
@@ -39,7 +41,7 @@ from schema.errors import SourcePayloadInvalid
 from schema.ids import row_id
 from schema.orders import WindowKey, WindowUpdate
 from schema.readings import Source
-from schema.rows import ComputeWindowRow, GridZoneRow, OfferRow, Row
+from schema.rows import ComputeWindowRow, OfferRow, Row
 from schema.rows.beckn import WindowState
 
 DISCOVER = Feed("on-discover", timedelta(minutes=5))
@@ -76,8 +78,10 @@ class BecknPlan(BasePlan):
         base_url: Address of the network.
         run_id: The run; ids of messages follow from it.
         party: Who we are.
-        callbacks: Where unsolicited messages come from. Without it (the synchronous sandbox) a
-            booked order's status is asked while its window is ahead, else only once it is over.
+        callbacks: Where messages come from that providers send by themselves.
+        tells_all: Every change comes that way: a booked order's status is asked only once its
+            window is over. Otherwise (the synchronous sandbox, and providers of whom we do not
+            know whether they call back) it is asked while the window is ahead, too.
     """
 
     source = Source.BECKN
@@ -91,12 +95,29 @@ class BecknPlan(BasePlan):
         run_id: str,
         party: BecknParty | None = None,
         callbacks: CallbackSource | None = None,
+        tells_all: bool = True,
     ) -> None:
         super().__init__(base_url)
         self.run_id = run_id
         self.party = party or BecknParty()
         self.book = OrderBook()
+        self.keys = KeyRing()
         self._callbacks = callbacks
+        self._tells_all = tells_all and callbacks is not None
+
+    def prepare(self, request: Request, now: datetime) -> Request:
+        """Sign a message, if we have a key: anew for each attempt, as a signature holds minutes."""
+        own = self.keys.own
+        if own is None or request.body is None:
+            return request
+        signature = sign(
+            request.body,
+            private_key=own.private_key,
+            subscriber=own.subscriber_id,
+            key_id=own.key_id,
+            created=now,
+        )
+        return replace(request, headers=(*request.headers, ("Authorization", signature)))
 
     def requests(self, turn: FeedTurn) -> Sequence[Request]:
         """Ask for the catalogue, or after each order that may have news."""
@@ -105,7 +126,7 @@ class BecknPlan(BasePlan):
         return [
             self.status_request(booked, turn.planned)
             for booked in self.book.booked_before(turn.planned)
-            if self._callbacks is None or booked.order.ends_at <= turn.planned
+            if not self._tells_all or booked.order.ends_at <= turn.planned
         ]
 
     def discovery(self, planned: datetime) -> Request:
@@ -136,10 +157,10 @@ class BecknPlan(BasePlan):
             elif envelope.message is not None and action == "on_discover":
                 self._take_catalogue(envelope, turn.planned, context, sink)
             elif envelope.message is not None and action == "on_update":
-                updates += self._take_update(envelope, turn.planned, context, sink)
+                updates += take_update(self.book, envelope, turn.planned, context, sink)
                 continue
             elif envelope.message is not None and action == "on_status":
-                self._take_status(envelope, turn.planned, context, sink)
+                updates += take_status(self.book, envelope, turn.planned, context, sink)
             elif envelope.message is not None:
                 msg = f"{request.endpoint} was answered with {action!r}"
                 raise SourcePayloadInvalid(msg, source=self.source.value)
@@ -153,8 +174,8 @@ class BecknPlan(BasePlan):
         sink: RowSink,
         transaction_id: str,
         message_id: str | None = None,
-    ) -> None:
-        """Record a received message under the transaction it answers.
+    ) -> bool:
+        """Record a received message under the transaction it answers; False if it is known.
 
         Ids of callbacks are the provider's affair: some repeat the same id for ever. A message
         whose id was used before with other content is recorded under a name of its own.
@@ -163,34 +184,74 @@ class BecknPlan(BasePlan):
         row = row.model_copy(update={"transaction_id": transaction_id})
         digest = blake2b(orjson.dumps(row.body), digest_size=8).hexdigest()
         name = f"{transaction_id}|{row.message_id}|{row.action}"
-        if self.book.first_seen(name, digest) is False:
+        new = self.book.first_seen(name, digest)
+        if new is False:
             row = row.model_copy(update={"message_id": f"{row.message_id[:200]}#{digest}"})
+            new = self.book.first_seen(f"{transaction_id}|{row.message_id}|{row.action}", digest)
         sink.add("context", type(row), **dict(row))
+        return new is not None
 
     def take_callbacks(self, take: Callable[[Reading, datetime], None], planned: datetime) -> None:
         """Take in what providers sent since the last poll; a repeated message counts once."""
         if self._callbacks is not None:
             since = self.book.callbacks_until or EPOCH
             for callback in self._callbacks.callbacks(since, planned):
-                take(self.read_callback(callback.body, planned), callback.at)
+                take(self.read_callback(callback.body, planned, callback.at), callback.at)
             self.book.callbacks_until = planned
         self.book.forget(planned)
 
-    def read_callback(self, body: bytes, planned: datetime) -> Reading:
-        """Read one unsolicited message; one that cannot be read is rejected with its reason."""
+    def read_callback(
+        self, body: bytes, planned: datetime, arrived: datetime | None = None
+    ) -> Reading:
+        """Read one message that came by itself; one that cannot be read is rejected.
+
+        Args:
+            body: As it came.
+            planned: The poll's moment.
+            arrived: When it came; an answer after its time to live has no effect any more.
+        """
         context = ParseContext(now=planned)
         sink = RowSink()
         updates: list[WindowUpdate] = []
         try:
             for envelope in read_envelopes(body):
-                if envelope.message is not None and envelope.context.action == "on_update":
-                    updates += self._take_update(envelope, planned, context, sink)
-                else:
-                    transaction = envelope.context.transaction_id or "unsolicited"
-                    self.add_received(envelope, context, sink, transaction)
+                late = arrived is not None and is_late(envelope, arrived)
+                updates += self._take_message(envelope, planned, context, sink, late=late)
         except SourcePayloadInvalid as exc:
             sink.reject("callback", exc.message)
         return Reading(sink.done(), updates=tuple(updates))
+
+    def take_answer(self, envelope: Envelope, planned: datetime, context: ParseContext) -> Reading:
+        """Take in an answer that came to our own address while somebody waited for it."""
+        sink = RowSink()
+        updates = self._take_message(envelope, planned, context, sink, late=False)
+        return Reading(sink.done(), updates=tuple(updates))
+
+    def _take_message(
+        self,
+        envelope: Envelope,
+        planned: datetime,
+        context: ParseContext,
+        sink: RowSink,
+        *,
+        late: bool,
+    ) -> list[WindowUpdate]:
+        """Take one message in; what an order waited for was taken when it came, and is known."""
+        action = envelope.context.action
+        if action == "on_update" and envelope.message is not None:
+            return take_update(self.book, envelope, planned, context, sink)
+        transaction = envelope.context.transaction_id or "unsolicited"
+        received = RowSink(rejected=sink.rejected)
+        if not self.add_received(envelope, context, received, transaction):
+            return []
+        sink.rows.extend(received.rows)
+        if envelope.message is None:
+            return []
+        if action == "on_discover" and not late:
+            self._take_catalogue(envelope, planned, context, sink)
+        if action in {"on_status", "on_cancel"}:
+            return take_status(self.book, envelope, planned, context, sink)
+        return []
 
     def checkpoint(self) -> OrderBook:
         """Give a copy of the order book."""
@@ -247,145 +308,6 @@ class BecknPlan(BasePlan):
         if standing.catalogue == catalogue(row, self.book.terms_of(key)):
             return None
         return row.model_copy(update=version)
-
-    # -- orders ------------------------------------------------------------------------------
-
-    def _take_status(
-        self, envelope: Envelope, planned: datetime, context: ParseContext, sink: RowSink
-    ) -> None:
-        view = read_order(envelope, sink)
-        if view is None:
-            return
-        found = RowSink(rejected=sink.rejected)
-        add_order(envelope, view, found, observed_at=envelope.context.timestamp or context.now)
-        kinds = (ComputeWindowRow, OfferRow, GridZoneRow)
-        sink.rows.extend(row for row in found.rows if not isinstance(row, kinds))
-        booked = self.book.orders.get(view.order_id or "")
-        if booked is not None and (booked.order.ends_at <= planned or view.lost):
-            self.book.orders[booked.order_id] = replace(booked, settled=True)
-
-    def _take_update(
-        self, envelope: Envelope, planned: datetime, context: ParseContext, sink: RowSink
-    ) -> list[WindowUpdate]:
-        """Add an update's rows and say which orders it concerns; a repeated one does nothing."""
-        arrived = envelope.context.timestamp or context.now or planned
-        row = received_row(envelope, retrieved_at=arrived)
-        digest = blake2b(orjson.dumps(row.body), digest_size=8).hexdigest()
-        if self.book.first_seen(f"{row.message_id}|{row.action}", digest) is not True:
-            return []
-        sink.add("context", type(row), **dict(row))
-        view = read_order(envelope, sink)
-        if view is None:
-            return []
-        found = RowSink(rejected=sink.rejected)
-        add_order(envelope, view, found, observed_at=arrived)
-        known = (ComputeWindowRow, OfferRow, GridZoneRow)
-        sink.rows.extend(one for one in found.rows if not isinstance(one, known))
-        updates: list[WindowUpdate] = []
-        for line in view.windows:
-            updates += self._changed_window(view, line, row.message_id, planned, sink)
-        return updates
-
-    def _changed_window(
-        self,
-        view: OrderView,
-        line: OrderedWindow,
-        message_id: str,
-        planned: datetime,
-        sink: RowSink,
-    ) -> list[WindowUpdate]:
-        orders = self._concerned(view, line)
-        state = WindowState.REFUSED if view.lost else WindowState.CHANGED
-        reason = alert_text(view) or f"the provider sent {view.action} ({view.status})"
-        for key in dict.fromkeys([booked.order.key for booked in orders] or self._keys_of(line)):
-            self._add_changed_rows(key, line, state, reason, planned, sink)
-            self.book.settle(key, state, reason, planned)
-        for booked in orders:
-            if view.lost:
-                self.book.orders[booked.order_id] = replace(booked, settled=True)
-        facts = line.facts
-        return [
-            WindowUpdate(
-                bpp_id=booked.order.bpp_id,
-                item_id=booked.order.item_id,
-                starts_at=booked.order.starts_at,
-                organisation=booked.order.organisation,
-                conversation_id=booked.order.conversation_id,
-                order_id=booked.order_id,
-                message_id=message_id,
-                received_at=planned,
-                lost=view.lost,
-                capacity_kw=facts.available_kw,
-                limit_kw=facts.active_kw,
-                price_per_kwh=line.price_per_kwh,
-                currency=line.currency,
-                intensity_gco2_per_kwh=facts.intensity_gco2_per_kwh,
-                reason=reason,
-            )
-            for booked in orders
-        ]
-
-    def _concerned(self, view: OrderView, line: OrderedWindow) -> list[BookedOrder]:
-        """Give the orders that an update is about: the one it names, or all of that window."""
-        named = self.book.orders.get(view.order_id or "")
-        if named is not None:
-            return [named]
-        starts = line.facts.starts_at
-        return sorted(
-            (
-                booked
-                for booked in self.book.orders.values()
-                if booked.order.item_id == line.item_id
-                and starts in (None, booked.order.starts_at)
-                and not booked.settled
-            ),
-            key=lambda booked: (booked.order.organisation, booked.order_id),
-        )
-
-    def _keys_of(self, line: OrderedWindow) -> list[WindowKey]:
-        starts = line.facts.starts_at
-        return [
-            (row.bpp_id, row.item_id, row.starts_at)
-            for row in self.book.windows.values()
-            if row.item_id == line.item_id and starts in (None, row.starts_at)
-        ]
-
-    def _add_changed_rows(
-        self,
-        key: WindowKey,
-        line: OrderedWindow,
-        state: WindowState,
-        reason: str,
-        planned: datetime,
-        sink: RowSink,
-    ) -> None:
-        row = self.book.windows.get(key_text(key))
-        terms = self.book.terms_of(key)
-        version = self.book.next_version(key, planned)
-        facts = line.facts
-        if row is not None:
-            news = {
-                "capacity_kw": facts.available_kw,
-                "intensity_gco2_per_kwh": facts.intensity_gco2_per_kwh,
-                "renewable_pct": facts.renewable_pct,
-                "slot_id": facts.slot_id,
-            }
-            said = {name: value for name, value in news.items() if value is not None}
-            fixed = {"state": state, "state_reason": reason, "version": version}
-            sink.rows.append(row.model_copy(update=said | fixed))
-        if terms is not None and line.price_per_kwh is not None and line.currency:
-            sink.add(
-                line.path,
-                OfferRow,
-                bpp_id=key[0],
-                offer_id=terms.offer_id,
-                item_id=key[1],
-                window_starts_at=key[2],
-                price_per_kwh=line.price_per_kwh,
-                currency=line.currency,
-                price_stability=line.price_stability or terms.price_stability,
-                version=version,
-            )
 
 
 def draft_of(booked: BookedOrder) -> OrderDraft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -127,3 +128,70 @@ def test_a_public_key_of_another_length_is_refused() -> None:
     short = base64.b64encode(b"x" * 31).decode()
     with pytest.raises(ProtocolViolation, match="no Ed25519 key"):
         verify_signature(BODY, parse_header(GOLDEN), short)
+
+
+# The worked example of BECKN-006 ("Signing Beckn APIs in HTTP"): body, keys, digest and signature
+# are the document's own. Its signature holds an hour: cryptography takes it, our policy does not.
+BECKN_006_BODY = (
+    b'{"context":{"domain":"nic2004:60212","country":"IND","city":"Kochi","action":"search",'
+    b'"core_version":"0.9.1","bap_id":"bap.stayhalo.in",'
+    b'"bap_uri":"https://8f9f-49-207-209-131.ngrok.io/protocol/",'
+    b'"transaction_id":"e6d9f908-1d26-4ff3-a6d1-3af3d3721054",'
+    b'"message_id":"a2fe6d52-9fe4-4d1a-9d0b-dccb8b48522d",'
+    b'"timestamp":"2022-01-04T09:17:55.971Z","ttl":"P1M"},"message":{"intent":{"fulfillment":'
+    b'{"start":{"location":{"gps":"10.108768, 76.347517"}},'
+    b'"end":{"location":{"gps":"10.102997, 76.353480"}}}}}}'
+)
+BECKN_006_DIGEST = (
+    "b6lf6lRgOweajukcvcLsagQ2T60+85kRh/Rd2bdS+TG/5ALebOEgDJfyCrre/1+BMu5nA94o4DT3pTFXuUg7sw=="
+)
+BECKN_006_PRIVATE = (
+    "lP3sHA+9gileOkXYJXh4Jg8tK0gEEMbf9yCPnFpbldhrAY+NErqL9WD+Vav7TE5tyVXGXBle9ONZi2W7o144eQ=="
+)
+BECKN_006_PUBLIC = "awGPjRK6i/Vg/lWr+0xObclVxlwZXvTjWYtlu6NeOHk="
+BECKN_006_CREATED = datetime(2022, 1, 4, 9, 17, 55, tzinfo=UTC)
+BECKN_006_HEADER = (
+    'Signature keyId="bap.stayhalo.in|ae3ea24b-cfec-495e-81f8-044aaef164ac|ed25519",'
+    'algorithm="ed25519",created="1641287875",expires="1641291475",'
+    'headers="(created) (expires) digest",signature="cjbhP0PFyrlSCNszJM1F/YmHDVAWsZqJUPzojnE/7TJU3'
+    'fJ/rmIlgaUHEr5E0/2PIyf0tpSnWtT6cyNNlpmoAQ=="'
+)
+
+
+def test_the_worked_example_of_the_standard_comes_out_byte_for_byte() -> None:
+    assert digest(BECKN_006_BODY) == BECKN_006_DIGEST
+    header = sign(
+        BECKN_006_BODY,
+        private_key=BECKN_006_PRIVATE,
+        subscriber="bap.stayhalo.in",
+        key_id="ae3ea24b-cfec-495e-81f8-044aaef164ac",
+        created=BECKN_006_CREATED,
+        life=timedelta(hours=1),
+    )
+    assert header == BECKN_006_HEADER
+    verify_signature(BECKN_006_BODY, parse_header(BECKN_006_HEADER), BECKN_006_PUBLIC)
+
+
+def test_no_flipped_bit_of_the_standards_example_is_accepted() -> None:
+    header = parse_header(BECKN_006_HEADER)
+    flips = [(BECKN_006_BODY, bit) for bit in range(len(BECKN_006_BODY) * 8)]
+    flips += [(header.signature, bit) for bit in range(64 * 8)]
+    accepted = 0
+    for original, bit in flips:
+        flipped = bytearray(original)
+        flipped[bit // 8] ^= 1 << bit % 8
+        of_body = original is BECKN_006_BODY
+        body = bytes(flipped) if of_body else BECKN_006_BODY
+        with contextlib.suppress(ProtocolViolation):
+            changed = header if of_body else replace(header, signature=bytes(flipped))
+            verify_signature(body, changed, BECKN_006_PUBLIC)
+            accepted += 1
+    # 496 bytes of body and 64 of signature
+    assert (len(flips), accepted) == ((496 + 64) * 8, 0)
+
+
+def test_a_signature_that_holds_an_hour_is_refused_by_policy() -> None:
+    with pytest.raises(ProtocolViolation, match="holds 3600 s; at most 300 s"):
+        check_policy(
+            parse_header(BECKN_006_HEADER), now=BECKN_006_CREATED, sender="bap.stayhalo.in"
+        )
