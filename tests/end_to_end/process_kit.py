@@ -88,6 +88,11 @@ class Launched:
         """What it wrote to stderr until now."""
         return self._err.read_text(errors="replace")
 
+    @property
+    def answered(self) -> str:
+        """What it wrote to stdout until now."""
+        return self._out.read_text(errors="replace")
+
     def workers(self) -> dict[int, str]:
         """Give its descendants that live now, with their command lines."""
         return {
