@@ -27,9 +27,10 @@ class BecknOptions:
 
     @classmethod
     def of(cls, settings: Settings) -> BecknOptions:
-        """Take them from the settings."""
+        """Take them from the settings; an actor may have another working folder."""
+        keys = settings.beckn_keys
         return cls(
             callback_port=settings.beckn_callback_port,
             callback_url=settings.beckn_callback_url,
-            keys=settings.beckn_keys,
+            keys=keys.expanduser().resolve() if keys is not None else None,
         )

@@ -19,6 +19,7 @@ from agents.orchestrator import Orchestrator, TickReport
 from agents.organisation import Source
 from agents.storing import BlockingStorage
 from fetchers.beckn.fetcher import BecknFetcher
+from fetchers.beckn.options import BecknOptions
 from fetchers.factory import make_fetcher
 from fetchers.fetcher import Fetcher
 from fetchers.report import PollReport
@@ -116,6 +117,7 @@ class LocalLiveStage(Bookkeeping):
             incarnation=uuid4().hex,
             interval_s=self._interval_s,
             state_folder=self._folder / "state",
+            beckn=BecknOptions.of(self._settings),
         )
 
     def _make_orchestrator(self) -> Orchestrator:

@@ -18,6 +18,7 @@ from agents.orchestrator import TickReport
 from agents.organisation import Source
 from agents.supervisor import ActorSpec, Cluster
 from fetchers.actor import FetcherActor
+from fetchers.beckn.options import BecknOptions
 from fetchers.report import PollReport
 from scenarios.cast import STORAGE, base_url, fetcher_name
 from scenarios.live.stage import Bookkeeping, Pulse
@@ -145,6 +146,7 @@ class RayLiveStage(Bookkeeping):
                     "interval_s": self._interval_s,
                     "state_folder": str(self._state_folder),
                     "clock_offset_s": self._settings.clock_offset_s,
+                    "beckn": BecknOptions.of(self._settings),
                 },
             )
             for source in dict.fromkeys((*self._sources, *desk))
