@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from scenarios.importer import ImportPlan, import_scenario
 
 Replayer = Callable[..., Any]
 
@@ -103,3 +107,26 @@ def test_the_same_seed_decides_the_same_for_any_number_of_shards(replay_locally:
 
 def test_another_seed_decides_otherwise(replay_locally: Replayer) -> None:
     assert replay_locally(seed=3).outcome.digest != replay_locally(seed=4).outcome.digest
+
+
+def test_a_scenario_of_real_figures_replays_and_audits_clean(
+    shared_data: Path, tmp_path: Path, replay_locally: Replayer
+) -> None:
+    import_scenario(
+        ImportPlan(
+            name="real-2023",
+            out=tmp_path / "real",
+            start=datetime(2023, 3, 9, 6, tzinfo=UTC),
+            national=shared_data / "grid" / "neso_2023_national_intensity.csv",
+            prices=shared_data / "grid" / "3yp_sspsbpniv.csv",
+            prices_from=date(2018, 3, 1),
+            prices_redate_to=date(2023, 3, 1),
+            workload_trace=shared_data / "traces" / "gaia_azure-100k.csv",
+            workloads=300,
+        )
+    )
+    replayed = replay_locally(str(tmp_path / "real"))
+    assert replayed.audit().violations == ()
+    work = replayed.outcome.workloads
+    assert (work.registered, work.missed_deadlines) == (300, 0)
+    assert replayed.outcome.carbon.avoided_kg > 0
