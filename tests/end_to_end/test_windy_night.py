@@ -45,7 +45,8 @@ CORRUPTIONS = {
         (
             "update compute_assets set capacity_by_period = jsonb_set(capacity_by_period, '{kw}',"
             " (select jsonb_agg(kw::numeric / 2) from"
-            " jsonb_array_elements(capacity_by_period->'kw') as kw)) where run_id = %(run)s returning id"
+            " jsonb_array_elements(capacity_by_period->'kw') as kw))"
+            " where run_id = %(run)s returning id"
         ),
         1,
     ),
@@ -69,7 +70,8 @@ CORRUPTIONS = {
         (
             "insert into agent_negotiations select (jsonb_populate_record(n, jsonb_build_object("
             "'id', gen_random_uuid(), 'ordinal', n.ordinal + 100,"
-            " 'sequence', n.sequence + 100000))).* from agent_negotiations as n where n.id = (select id from agent_negotiations"
+            " 'sequence', n.sequence + 100000))).* from agent_negotiations as n"
+            " where n.id = (select id from agent_negotiations"
             " where run_id = %(run)s and performative = 'accept-proposal' order by id limit 1)"
             " returning id"
         ),
