@@ -48,15 +48,27 @@ Replayer = Callable[..., Replayed]
 
 @pytest.fixture(scope="session")
 def replay_locally(tmp_path_factory: pytest.TempPathFactory) -> Replayer:
-    """Replay a scenario in this process: ``replay_locally(name, seed=…, shards=…)``."""
+    """Replay a scenario in this process: ``replay_locally(name, seed=…, shards=…)``.
+
+    ``store`` and ``progress`` may be given by a test that wants to look on; two runs with the same
+    ``run_id`` give their rows the same ids.
+    """
     launches = itertools.count(1)
     folder = tmp_path_factory.mktemp("spools")
 
-    def run(name: str = MINI, *, seed: int | None = None, shards: int = 1) -> Replayed:
+    def run(
+        name: str = MINI,
+        *,
+        seed: int | None = None,
+        shards: int = 1,
+        store: MemoryStore | None = None,
+        progress: Progress | None = None,
+        run_id: str | None = None,
+    ) -> Replayed:
         number = next(launches)
         scenario = load(name, seed)
-        store = MemoryStore()
-        run_id = str(UUID(int=number))
+        store = store or MemoryStore()
+        run_id = run_id or str(UUID(int=number))
         stage = LocalStage(
             scenario,
             name,
@@ -71,7 +83,7 @@ def replay_locally(tmp_path_factory: pytest.TempPathFactory) -> Replayer:
                 scenario,
                 run_id,
                 stage,
-                Progress(Console(stderr=True), quiet=True),
+                progress or Progress(Console(stderr=True), quiet=True),
                 supabase={"mode": "memory", "url": ""},
             ).run()
         finally:
