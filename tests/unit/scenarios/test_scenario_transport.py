@@ -34,7 +34,7 @@ async def _send(transport: ReplayTransport, request: Request) -> httpx.Response:
 
 @pytest.mark.parametrize("name", bundled())
 async def test_no_parser_rejects_a_row_of_a_clean_replay(name: str) -> None:
-    scenario = load(name)
+    scenario = _with_faults(load(name))
     for hours in (0.0, 9.5, 23.5):
         now = scenario.start + timedelta(hours=hours)
         clock = VirtualClock(now)
@@ -69,10 +69,14 @@ async def test_two_transports_give_the_same_bytes(windy: Scenario) -> None:
         assert one.content == (await _send(other, request)).content, request.endpoint
 
 
+def _with_faults(scenario: Scenario, *faults: WireFault) -> Scenario:
+    file = scenario.file.model_copy(update={"faults": faults})
+    return Scenario(file, scenario.folder, scenario.seed, scenario.given)
+
+
 def _with_fault(scenario: Scenario, kind: FaultKind, path: str = "") -> Scenario:
     fault = WireFault(kind=kind, source=Source.ELEXON, from_h=1, to_h=1.5, path=path)
-    file = scenario.file.model_copy(update={"faults": (fault,)})
-    return Scenario(file, scenario.folder, scenario.seed, scenario.given)
+    return _with_faults(scenario, fault)
 
 
 def _outturn(at: datetime) -> Request:
