@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 # Rules and in-process replays share the cores; whatever starts servers or clusters has them alone.
 PARALLEL := tests/unit tests/scenarios tests/serve
-SERIAL := tests/contract tests/database tests/embedded tests/acceptance tests/actors tests/end_to_end
+SERIAL := tests/contract tests/database tests/embedded tests/actors tests/end_to_end
 SOURCES := schema storage fetchers agents scenarios tests run_cluster.py
 
 .PHONY: help setup demo test test-long lint format clean
