@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import ExitStack, redirect_stdout
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -41,11 +42,11 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Replay a scenario: real actors, real negotiation, every message in Supabase."""
-    pace_s = _pace(speed)
     if shards not in SHARDS:
         raise InputError(f"--shards {shards}: 1, 2, 4 or 8 are allowed", value=shards)
     path = str(find(name).resolve())
     scenario = load(path, seed)
+    pace_s = pace_of(speed, scenario.tick)
     settings = load_settings()
     home = prepare_home(settings.home or resolve_home())
     # Before anything imports ray: it reads its environment when it is imported.
@@ -70,7 +71,7 @@ def replay(
             temp_parent=temp_parent,
             address=address,
             shards=shards,
-            pace_s=scenario.tick.total_seconds() / pace_s if pace_s else 0.0,
+            pace_s=pace_s,
             progress=progress,
         )
     if as_json:
@@ -128,11 +129,15 @@ def _on_ray(
         return run.run()
 
 
-def _pace(speed: str) -> float:
-    """Give the multiple of real time; 0 for as fast as it goes."""
+def pace_of(speed: str, tick: timedelta) -> float:
+    """Give the wall seconds of a tick; 0 for as fast as it goes.
+
+    Raises:
+        InputError: ``speed`` is neither ``max`` nor a multiple of real time such as ``60x``.
+    """
     if speed == MAX_SPEED:
         return 0.0
     match = re.fullmatch(r"(\d+(?:\.\d+)?)x", speed)
     if match is None or float(match[1]) == 0.0:
         raise InputError(f"--speed {speed!r}: 'max' or a multiple such as 60x is allowed")
-    return float(match[1])
+    return tick.total_seconds() / float(match[1])

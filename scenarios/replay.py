@@ -8,7 +8,7 @@ ticks run, and are waited for once, at the end.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -68,8 +68,11 @@ class Replay:
         run_id: Minted once a launch.
         stage: The actors.
         progress: Told after every tick.
-        pace_s: Wall seconds a tick takes at least; 0 is as fast as it goes.
+        pace_s: Wall seconds a tick takes at least, 0 for as fast as it goes; no later tick makes up
+            for one that took longer.
         supabase: Mode and address, for the outcome.
+        monotonic: Tells wall seconds.
+        pause: Waits for wall seconds.
     """
 
     def __init__(
@@ -81,12 +84,15 @@ class Replay:
         *,
         pace_s: float = 0.0,
         supabase: Mapping[str, str],
+        monotonic: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._scenario = scenario
         self._run_id = run_id
         self._stage = stage
         self._progress = progress
         self._pace_s = pace_s
+        self._monotonic, self._pause = monotonic, pause
         self._supabase = supabase
         self._tally = _Tally()
         self._run = ScenarioRunRow(
@@ -100,7 +106,7 @@ class Replay:
 
     def run(self) -> ReplayOutcome:
         """Replay all ticks and give the outcome; an interrupted run says so in its row."""
-        started = time.monotonic()
+        started = self._monotonic()
         self._stage.open(self._run)
         try:
             last = self._ticks()
@@ -109,14 +115,14 @@ class Replay:
             state = RunState.INTERRUPTED if isinstance(exc, KeyboardInterrupt) else RunState.FAILED
             self._note(state)
             raise
-        return self._outcome(last, rows, time.monotonic() - started)
+        return self._outcome(last, rows, self._monotonic() - started)
 
     # -- the course of a run -----------------------------------------------------------------------
 
     def _ticks(self) -> TickReport:
         report: TickReport | None = None
         for tick in range(self._scenario.ticks):
-            began = time.monotonic()
+            began = self._monotonic()
             now = self._scenario.start + tick * self._scenario.tick
             updates = self._poll(now)
             report = self._stage.decide(tick, now, updates)
@@ -124,7 +130,7 @@ class Replay:
             self._stage.set_clock(now)
             self._stage.heartbeat(now)
             self._show(tick + 1, now, report)
-            time.sleep(max(0.0, self._pace_s - (time.monotonic() - began)))
+            self._pause(max(0.0, self._pace_s - (self._monotonic() - began)))
         assert report is not None, "a scenario has at least one tick"
         return report
 
@@ -139,7 +145,7 @@ class Replay:
         self._last = self._stage.rescore(self._scenario.start, after)
         self._progress.say(f"waiting for {self._stage.backlog()} rows on their way to Supabase")
         self._stage.drain(DRAIN_TIMEOUT_S)
-        summary = self._outcome(last, {}, time.monotonic() - started).to_json()
+        summary = self._outcome(last, {}, self._monotonic() - started).to_json()
         for name in ("rows", "shards", "supabase"):
             del summary[name]
         self._stage.put_run(
