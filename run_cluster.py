@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from agents.bench.cli import app as bench_app
 from agents.cli_inspect import app as inspect_app
 from agents.cli_plan import plan
 from fetchers.cli_parse import parse
@@ -55,6 +56,7 @@ app.add_typer(db_app, name="db")
 app.add_typer(storage_app, name="storage")
 app.add_typer(supabase_app, name="supabase")
 app.add_typer(config_app, name="config")
+app.add_typer(bench_app, name="bench")
 
 
 def main() -> None:

@@ -169,7 +169,7 @@ def negotiate(
     logged = count <= options.proposals_up_to
     first = counted.ask(Propose(start.mu_q, start.supply_q)) if logged else []
     energy = sum(part.energy_w for part in about)
-    levels = _levels(options, count, warm=warm is not None)
+    levels = plan_levels(options, count, warm=warm is not None)
     found = discover(market, counted, start, levels, energy_w=energy, on_round=on_round)
     interim = counted.ask(Propose(found.prices.mu_q, found.prices.supply_q)) if logged else []
     tell("settlement")
@@ -306,7 +306,7 @@ def _edges(market: Market, about: list[Description], count: int) -> Ints:
     return class_edges(powers, market, MAX_CLASSES if count <= CLASSES_UP_TO else FEW_CLASSES)
 
 
-def _levels(options: Options, count: int, *, warm: bool) -> tuple[Level, ...]:
+def plan_levels(options: Options, count: int, *, warm: bool) -> tuple[Level, ...]:
     """Plan the discovery: all workloads where that is cheap, else growing samples."""
     rounds = {Quality.FAST: 40, Quality.NORMAL: 60, Quality.BEST: 120}[options.quality]
     salt = int(salt_of(options.seed, 0))
@@ -379,7 +379,7 @@ def _without_windows(
         bare,
         contractors,
         start,
-        _levels(options, count, warm=True),
+        plan_levels(options, count, warm=True),
         energy_w=sum(part.energy_w for part in about),
     )
     return found.prices
