@@ -33,7 +33,7 @@ ELSEWHERE = (
 
 def test_the_ten_scenarios_are_bundled_each_with_its_outcome() -> None:
     assert {*PLAIN, *ELSEWHERE} <= set(bundled())
-    assert [name for name in bundled() if not expectation(name).is_file()] == []
+    assert [name for name in (*PLAIN, *ELSEWHERE) if not expectation(name).is_file()] == []
 
 
 @pytest.mark.timeout(300)
