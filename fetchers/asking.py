@@ -184,7 +184,9 @@ class Asker:
             raise error
         name, rate = limits.bucket, limits.rate
         bucket = self._bucket(name, rate) if name is not None and rate is not None else None
-        wait = bucket.wait_s(now) if bucket is not None else 0.0
+        wait = self._state.breaker.asked_s(now)
+        if bucket is not None:
+            wait = max(wait, bucket.wait_s(now))
         if self._late(turn, wait):
             message = f"{request.endpoint} waits for the next poll: this one has used its time"
             raise OutOfTime(message, source=self._source)
@@ -209,11 +211,19 @@ class Asker:
 
     def _judge(self, error: SourceError, *, answered: bool) -> None:
         """Tell the breaker: an answer we dislike is still an answer, silence is not."""
-        if not answered and error.retryable:
-            # A pause we can sit out here is no reason to leave the source alone.
-            asked = retry_after_s(error) or 0.0
-            pause = timedelta(seconds=asked if asked > self._retry.patience_s else 0.0)
-            self._state.breaker = self._state.breaker.failed(self._clock.now(), at_least=pause)
+        if answered or not error.retryable:
+            return
+        # A pause we can sit out here is no reason to leave the source alone.
+        asked = retry_after_s(error) or 0.0
+        opens = asked if asked > self._retry.patience_s else 0.0
+        self._state.breaker = self._state.breaker.failed(
+            self._clock.now(),
+            at_least=timedelta(seconds=opens),
+            asked=timedelta(seconds=asked),
+        )
+        if asked:
+            # Written now: a process that starts again must not ask before that.
+            self._save()
 
 
 def gets(request: Request) -> bool:

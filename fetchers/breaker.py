@@ -44,23 +44,38 @@ class Breaker:
         """Give the breaker after an answer of any kind: the source is up."""
         return Breaker()
 
-    def failed(self, now: datetime, *, at_least: timedelta = timedelta(0)) -> Breaker:
+    def failed(
+        self,
+        now: datetime,
+        *,
+        at_least: timedelta = timedelta(0),
+        asked: timedelta = timedelta(0),
+    ) -> Breaker:
         """Give the breaker after a request that got no answer.
 
         Args:
             now: The moment, on the run's clock.
-            at_least: The pause that the source itself asked for.
+            at_least: A pause that opens it at once.
+            asked: The pause that the source itself asked for, which whoever asks next keeps, be it
+                another process.
         """
         failures = self.failures + 1
+        asked_until = now + asked if asked else None
         if self.open_until is None and failures < THRESHOLD and not at_least:
-            return replace(self, failures=failures)
+            return replace(self, failures=failures, asked_until=asked_until)
         pause = max(self.pause, at_least)
         return Breaker(
             failures=failures,
             pause=min(self.pause * 2, LONGEST_PAUSE),
             open_until=now + pause,
-            asked_until=now + at_least if at_least else None,
+            asked_until=asked_until,
         )
+
+    def asked_s(self, now: datetime) -> float:
+        """Give the seconds that the source still wants to be left alone."""
+        if self.asked_until is None:
+            return 0.0
+        return max(0.0, (self.asked_until - now).total_seconds())
 
     def probing(self, now: datetime) -> Breaker:
         """Give the breaker half open, so that one try goes through; as it is where it is closed."""

@@ -105,6 +105,13 @@ def test_a_breaker_can_be_tried_before_its_pause_is_over_unless_the_source_asked
     # The failed try opens it for twice the pause, as after any half-open try.
     again = opened.probing(NOON + seconds(10)).failed(NOON + seconds(10))
     assert again.open_until == NOON + seconds(130)
-    asked = Breaker().failed(NOON, at_least=seconds(300))
+    asked = Breaker().failed(NOON, at_least=seconds(300), asked=seconds(300))
     assert asked.probing(NOON + seconds(299)).state(NOON + seconds(299)) is BreakerState.OPEN
     assert Breaker().probing(NOON) == Breaker()
+
+
+def test_a_pause_that_was_asked_for_is_kept_although_the_breaker_is_closed() -> None:
+    breaker = Breaker().failed(NOON, asked=seconds(20))
+    assert breaker.state(NOON) is BreakerState.CLOSED
+    assert [breaker.asked_s(NOON + seconds(at)) for at in (0, 15, 20, 60)] == [20, 5, 0, 0]
+    assert breaker.succeeded().asked_s(NOON) == 0
