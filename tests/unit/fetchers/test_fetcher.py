@@ -551,3 +551,32 @@ async def test_nothing_is_asked_while_the_state_cannot_be_kept(tmp_path: Path) -
     with pytest.raises(StorageUnavailable, match="cannot be written"):
         await polled.poll(NOON)
     assert asked == []
+
+
+async def test_a_process_that_dies_while_it_waits_leaves_the_source_alone_all_the_same(
+    tmp_path: Path,
+) -> None:
+    class Died(BaseException):
+        pass
+
+    class Mortal(VirtualClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds / 4)
+            raise Died
+
+    asked: list[datetime] = []
+
+    def busy(request: httpx.Request) -> httpx.Response:
+        asked.append(clock.now())
+        return httpx.Response(429, headers={"Retry-After": "20"})
+
+    state = tmp_path / "elexon.json"
+    clock: VirtualClock = Mortal(NOON)
+    with pytest.raises(Died):
+        await fetcher(busy, Store(), clock=clock, state_path=state).poll(NOON)
+    # It died 5 s after it was told to wait 20.
+    clock = VirtualClock(NOON + timedelta(seconds=5))
+    reborn = fetcher(failing_until(NOON, clock), Store(), clock=clock, state_path=state)
+    report = await reborn.poll(NOON + timedelta(seconds=5))
+    assert report.requests == 2
+    assert clock.now() == NOON + timedelta(seconds=20)
