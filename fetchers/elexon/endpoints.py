@@ -8,10 +8,11 @@ other clients: at most 7 days a call, 1 day for five-minute and zonal data.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 
 from fetchers.request import Request
-from schema.periods import MAX_PERIODS, format_instant
+from schema.periods import MAX_PERIODS, format_instant, parse_instant
 from schema.readings import Source
 
 BASE_URL = "https://data.elexon.co.uk/bmrs/api/v1"
@@ -31,7 +32,7 @@ def _request(
 
 def _span(
     start: datetime, end: datetime, names: tuple[str, str], max_days: int
-) -> tuple[tuple[str, str], ...]:
+) -> tuple[tuple[str, str], tuple[str, str]]:
     seconds = (end - start).total_seconds()
     if not 0 <= seconds <= max_days * 86_400:
         msg = (
@@ -42,7 +43,7 @@ def _span(
     return ((names[0], format_instant(start)), (names[1], format_instant(end)))
 
 
-def _days(start: date, end: date) -> tuple[tuple[str, str], ...]:
+def _days(start: date, end: date) -> tuple[tuple[str, str], tuple[str, str]]:
     if not 0 <= (end - start).days < MAX_RANGE_DAYS:
         msg = f"{start} to {end}: at most {MAX_RANGE_DAYS} settlement days a call; split it"
         raise ValueError(msg)
@@ -56,8 +57,8 @@ def build_market_index(
     base_url: str = BASE_URL,
 ) -> Request:
     """Ask for the market index (MID), both ends included; at most 7 days."""
-    params = _span(start, end, ("from", "to"), MAX_RANGE_DAYS)
-    params += tuple(("dataProviders", name) for name in providers)
+    wanted = tuple(("dataProviders", name) for name in providers)
+    params = (*_span(start, end, ("from", "to"), MAX_RANGE_DAYS), *wanted)
     return _request("market-index", "/balancing/pricing/market-index", base_url, params)
 
 
@@ -68,8 +69,8 @@ def build_market_index_stream(
     base_url: str = BASE_URL,
 ) -> Request:
     """Ask for the same as a bare array, newest first; the route meant for large pulls."""
-    params = _span(start, end, ("from", "to"), MAX_RANGE_DAYS)
-    params += tuple(("dataProviders", name) for name in providers)
+    wanted = tuple(("dataProviders", name) for name in providers)
+    params = (*_span(start, end, ("from", "to"), MAX_RANGE_DAYS), *wanted)
     return _request("mid-stream", "/datasets/MID/stream", base_url, params)
 
 
@@ -145,3 +146,29 @@ def build_tsdf(start: datetime, end: datetime, base_url: str = BASE_URL) -> Requ
     return _request(
         "tsdf", "/datasets/TSDF", base_url, _span(start, end, names, MAX_RANGE_DAYS_FINE)
     )
+
+
+def split_days(request: Request) -> list[Request]:
+    """Give a request of a range as one a day; empty where it asks for a day or less.
+
+    The file states no longest range for most routes, and others have met shorter ones than 7 days.
+    """
+    given = dict(request.params)
+    pieces: list[tuple[tuple[str, str], tuple[str, str]]] = []
+    if "settlementDateFrom" in given:
+        first = date.fromisoformat(given["settlementDateFrom"])
+        last = date.fromisoformat(given["settlementDateTo"])
+        days = [first + timedelta(days=count) for count in range((last - first).days + 1)]
+        if len(days) > 1:
+            pieces = [_days(day, day) for day in days]
+    elif "from" in given:
+        start, end = parse_instant(given["from"]), parse_instant(given["to"])
+        names = ("from", "to")
+        while end - start > timedelta(days=1):
+            pieces.append(_span(start, start + timedelta(days=1), names, 1))
+            start += timedelta(days=1)
+        if pieces:
+            pieces.append(_span(start, end, names, 1))
+    bounds = {"settlementDateFrom", "settlementDateTo", "from", "to"}
+    others = tuple(pair for pair in request.params if pair[0] not in bounds)
+    return [replace(request, params=(*piece, *others)) for piece in pieces]

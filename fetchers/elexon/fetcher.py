@@ -17,6 +17,7 @@ from fetchers.elexon.endpoints import (
     build_fuelhh,
     build_market_index,
     build_system_prices,
+    split_days,
 )
 from fetchers.elexon.parse import ENDPOINTS
 from fetchers.elexon.regional_demand import estimate_regional_demand
@@ -27,11 +28,12 @@ from fetchers.quality import series_of, synthetic_prices
 from fetchers.reply import Reply
 from fetchers.request import Request
 from fetchers.sources import BasePlan, FeedTurn, Reading
-from schema.errors import NotYetPublished
+from schema.errors import GridpactError, NotYetPublished
 from schema.periods import HALF_HOUR, LONDON
 from schema.readings import Source
 from schema.rows import Row
 
+BAD_REQUEST = 400
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 #: The market reads the half hour of the last comparable day, up to a week back.
@@ -97,6 +99,15 @@ class ElexonPlan(BasePlan):
             if turn.feed is SYSTEM_REVISED:
                 return Reading()
             raise
+
+    def recover(
+        self, turn: FeedTurn, request: Request, error: GridpactError
+    ) -> Sequence[Request] | None:
+        """Ask day by day for a range that was refused; it may have been too long."""
+        del turn
+        if error.details.get("status") != BAD_REQUEST:
+            return None
+        return split_days(request) or None
 
     def export(self) -> dict[str, Any]:
         """Remember since when prices are wanted."""

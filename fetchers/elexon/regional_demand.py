@@ -4,11 +4,15 @@ Method: national demand of the half hour (Elexon's initial outturn, or its day-a
 until there is one) times the area's share of Great Britain. The rows say ``estimated``, and their
 ``method`` names the figure and the share.
 
-The shares are approximate: set by hand from the known order of size of the fourteen licence areas
-(the largest distribute about four times the electricity of the smallest in a year), not quoted
-from an edition of any table, and the same in every half hour. They tell large areas from small
-ones, and are wrong by some percent where an area's profile differs from the country's, as in the
-evening peak or at night where electric heating is common. Nothing in the market depends on them.
+The shares are approximate and the same in every half hour. What Scotland takes together (areas 1
+and 2) follows from published figures: NESO's demand update gives the demand of England and Wales
+beside the national one, and in the 19 metered half hours of a recorded update (September and
+October 2026) the rest was 8.3 % of the whole. How England and Wales, and Scotland, divide among
+their areas is set by hand from the known order of size of the fourteen licence areas (the largest
+distribute about four times the electricity of the smallest in a year), not quoted from an edition
+of any table. So the shares tell large areas from small ones, and are wrong by some percent where an
+area's profile differs from the country's, as in the evening peak or at night where electric heating
+is common. Nothing in the market depends on them.
 """
 
 from __future__ import annotations
@@ -25,19 +29,19 @@ from schema.rows import (
 
 #: Percent of Great Britain's demand by distribution area; they add up to 100.
 SHARE_PCT: Mapping[int, float] = {
-    1: 2.8,  # North Scotland
-    2: 6.5,  # South Scotland
-    3: 8.0,  # North West England
-    4: 5.2,  # North East England
-    5: 7.6,  # Yorkshire
-    6: 5.4,  # North Wales & Merseyside
+    1: 2.5,  # North Scotland
+    2: 5.8,  # South Scotland
+    3: 8.1,  # North West England
+    4: 5.3,  # North East England
+    5: 7.7,  # Yorkshire
+    6: 5.5,  # North Wales & Merseyside
     7: 4.0,  # South Wales
-    8: 8.5,  # West Midlands
-    9: 9.1,  # East Midlands
-    10: 11.4,  # East England
-    11: 5.1,  # South West England
-    12: 10.9,  # South England
-    13: 8.9,  # London
+    8: 8.6,  # West Midlands
+    9: 9.2,  # East Midlands
+    10: 11.5,  # East England
+    11: 5.2,  # South West England
+    12: 11.0,  # South England
+    13: 9.0,  # London
     14: 6.6,  # South East England
 }
 #: Products of ``demand_forecast_national`` that are half-hourly national demand.

@@ -15,6 +15,7 @@ import pytest
 
 from fetchers import registry
 from fetchers.capture import open_capture
+from fetchers.elexon.regional_demand import SHARE_PCT
 from fetchers.parsing import ParseContext
 from schema.errors import SourceRejected
 from schema.readings import Parsed
@@ -206,3 +207,19 @@ def test_five_minutes_of_two_fuels(shared_data: Path) -> None:
     assert {(row.valid_from, row.valid_to) for row in rows} == {
         (utc(2022, 6, 19, 23, 55), utc(2022, 6, 20, 0))
     }
+
+
+def test_scotlands_share_of_demand_is_that_of_the_recorded_update(shared_data: Path) -> None:
+    parsed = parse(shared_data, "neso", "demand-update", "daily_demand_update.csv")
+    metered = [
+        (row.national_demand_mw, row.england_wales_demand_mw)
+        for row in parsed.rows
+        if isinstance(row, DemandActualNationalRow)
+        and row.national_demand_mw is not None
+        and row.england_wales_demand_mw is not None
+    ]
+    assert len(metered) == 19
+    national = sum(whole for whole, _ in metered)
+    rest = national - sum(part for _, part in metered)
+    # Areas 1 and 2 of ours: 2.5 % and 5.8 %.
+    assert 100 * rest / national == pytest.approx(SHARE_PCT[1] + SHARE_PCT[2], abs=0.1)

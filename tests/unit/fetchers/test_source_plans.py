@@ -395,13 +395,55 @@ def test_regional_demand_is_a_share_of_the_national_figure_and_says_so() -> None
     rows = estimate_regional_demand([outturn])
     assert len(rows) == 14
     london = next(row for row in rows if isinstance(row, DemandRegionalRow) and row.region_id == 13)
-    # 30,000 MW x 8.9 %
+    # 30,000 MW x 9.0 %
     assert (london.demand_mw, london.quality, london.area) == (
-        2670.0,
+        2700.0,
         Quality.ESTIMATED,
         "region-13",
     )
-    assert "outturn x 8.9 %" in (london.method or "")
+    assert "outturn x 9.0 %" in (london.method or "")
+
+
+async def test_a_range_that_is_refused_is_asked_day_by_day() -> None:
+    """No document says how long a range may be; one that is too long is answered with 400."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        params = request.url.params
+        if "market-index" in request.url.path:
+            start, end = parse_instant(params["from"]), parse_instant(params["to"])
+            too_long = end - start > timedelta(days=1)
+        else:
+            too_long = params.get("settlementDateFrom") != params.get("settlementDateTo")
+        problem = {"title": "One or more validation errors occurred.", "status": 400}
+        if too_long:
+            return httpx.Response(400, json=problem)
+        row = MID | {"initialDemandOutturn": 30_000, "fuelType": "WIND", "generation": 1}
+        return httpx.Response(200, json={"data": [row]})
+
+    upstream, store = Upstream(answer), Store()
+    elexon = upstream.fetcher("elexon", store)
+    report = await elexon.poll(NOON)
+    read = {asked.feed: asked.outcome.value for asked in report.asked}
+    assert read["market-index"] == "ok"
+    asked = [path for _, path in upstream.asked if "market-index" in path]
+    # Seven days at once, then each of them; both ends are included in the reply.
+    assert len(asked) == 1 + 7
+    assert "from=2031-01-27T12%3A00%3A00Z&to=2031-01-28T12%3A00%3A00Z" in asked[1]
+    assert "from=2031-02-02T12%3A00%3A00Z&to=2031-02-03T12%3A00%3A00Z" in asked[7]
+    outturn = [path for _, path in upstream.asked if "/demand/outturn" in path]
+    assert [path.partition("?")[2] for path in outturn] == [
+        "settlementDateFrom=2031-02-02&settlementDateTo=2031-02-03",
+        "settlementDateFrom=2031-02-02&settlementDateTo=2031-02-02",
+        "settlementDateFrom=2031-02-03&settlementDateTo=2031-02-03",
+    ]
+
+
+async def test_a_day_that_is_refused_is_refused() -> None:
+    upstream, store = Upstream(lambda _: httpx.Response(400, json={"title": "no"})), Store()
+    report = await upstream.fetcher("elexon", store).poll(NOON)
+    assert {asked.outcome.value for asked in report.asked} == {"rejected"}
+    # The whole and the first day; no further.
+    assert sum("market-index" in path for _, path in upstream.asked) == 2
 
 
 def test_an_outturn_goes_before_a_forecast_of_the_same_half_hour() -> None:
