@@ -20,7 +20,7 @@ from fetchers.carbon_intensity.endpoints import (
     build_regional_span,
 )
 from fetchers.carbon_intensity.parse import ENDPOINTS
-from fetchers.plan import MIB, Feed
+from fetchers.plan import Feed
 from fetchers.quality import series_of, synthetic_intensity
 from fetchers.request import Request
 from fetchers.sources import BasePlan, FeedTurn
@@ -33,7 +33,7 @@ FORECAST = Feed("intensity-fw48h", HALF_HOUR)
 PAST = Feed("intensity-pt24h", HALF_HOUR, offset=timedelta(minutes=12))
 MIX = Feed("generation", HALF_HOUR, offset=timedelta(minutes=5))
 #: 18 regions by 96 half hours with a mix each: about 2.8 MB as the API writes it.
-REGIONAL = Feed("regional-fw48h", HALF_HOUR, max_bytes=16 * MIB, deadline_s=30.0)
+REGIONAL = Feed("regional-fw48h", HALF_HOUR, deadline_s=30.0)
 
 DAY = timedelta(days=1)
 #: With answers this far apart no half hour was missed.
