@@ -3,14 +3,20 @@
 ``Orchestrator`` is a plain class over ports; ``OrchestratorShell`` puts it on Ray. All rows of a
 tick are stored before the tick is over, parents before children, so that a reader of the
 database never sees an award without its workload.
+
+The run's state is saved in the same commit as the tick's own rows. So an orchestrator that was
+killed goes on from the last tick that was over: what it had begun of the next one it does again,
+on the same figures, with the same outcome and the same rows. A tick that was over is not lived
+through twice: asked for again, it is answered with the report it had.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import ray
@@ -18,6 +24,7 @@ import ray
 from agents.core.accounting import CarbonTotals, Figures, rescored_intensity
 from agents.core.book import Registration
 from agents.core.booking import BookingDesk
+from agents.core.checkpoint import Begun, Saved, pack, pack_begun, unpack, unpack_begun
 from agents.core.conversation import ConversationReport, Hall, ManagerOptions
 from agents.core.digest import RunDigest
 from agents.core.manager import Manager, TickResult
@@ -25,17 +32,26 @@ from agents.core.records import StatusUpdate
 from agents.core.view import Site, view_of
 from agents.remote import RayDesk, RayOrganisations
 from agents.storing import storage_by_name
-from schema.orders import WindowUpdate
+from schema.messages import MANAGER
+from schema.orders import OrderResult, WindowOrder, WindowUpdate
 from schema.periods import HALF_HOUR
 from schema.rows import Record
 from storage.grid_state import GridState
+from storage.ports import Checkpoint
+
+#: Under which the inputs of a tick are saved that has ordered windows.
+BEGUN = f"{MANAGER}-begun"
 
 
 class Storage(Protocol):
     """What the orchestrator asks of storage."""
 
-    def put_sync(self, records: Sequence[Record]) -> object:
-        """Return once the rows are on disk."""
+    def put_sync(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> object:
+        """Return once the rows are on disk, and the checkpoint with them."""
+        ...
+
+    def checkpoint(self, name: str) -> Checkpoint | None:
+        """Give what was saved last under a name."""
         ...
 
     def grid_state(
@@ -75,8 +91,38 @@ class TickReport:
     conversation: ConversationReport | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """Where a run stands: after ``number`` calls, of which ``call`` was the last.
+
+    ``begun`` is the newest tick that ordered windows, whether it was over or not.
+    """
+
+    number: int
+    manager: Manager
+    digest: RunDigest
+    call: tuple[str, ...] = ()
+    report: TickReport | None = None
+    begun: Begun | None = None
+
+
+class _NotedDesk:
+    """A desk that has something noted before the first order."""
+
+    def __init__(self, desk: BookingDesk, note: Callable[[], None]) -> None:
+        self._desk, self._note = desk, note
+        self._noted = False
+
+    def book(self, orders: Sequence[WindowOrder]) -> list[OrderResult]:
+        """See ``BookingDesk``."""
+        if not self._noted:
+            self._note()
+            self._noted = True
+        return self._desk.book(orders)
+
+
 class Orchestrator:
-    """One run's orchestrator.
+    """One run's orchestrator; asks nobody anything before its first tick.
 
     Args:
         run_id: The run.
@@ -96,62 +142,113 @@ class Orchestrator:
         desk: BookingDesk,
     ) -> None:
         self._run_id = run_id
+        self._options = options
         self._storage = storage
         self._organisations = organisations
         self._desk = desk
-        self._manager = Manager(organisations.announce(), options)
-        self._digest = RunDigest()
+        self._now: _Now | None = None
 
     def tick(self, tick: int, now: datetime, updates: Sequence[WindowUpdate]) -> TickReport:
-        """Live through one tick: arrivals, negotiation, awards, rows."""
-        grid = self._storage.grid_state(now)
-        result = self._manager.tick(
-            now,
-            view_of(grid),
-            self._organisations.register(tick),
-            updates,
-            digest=self._digest,
-            hall=self._organisations,
-            desk=self._desk,
-        )
-        self._store(result)
-        return self._report(result)
+        """Live through one tick: arrivals, negotiation, awards, rows.
+
+        The same tick at the same moment again gives the same report and changes nothing.
+        """
+        call = ("tick", str(tick), now.isoformat())
+
+        def live(run: _Now) -> TickResult:
+            begun = run.begun if run.begun is not None and run.begun.call == call else None
+            inputs = begun or Begun(
+                call,
+                view_of(self._storage.grid_state(now)),
+                tuple(self._organisations.register(tick)),
+                tuple(updates),
+            )
+            number = run.number + 1
+            desk = (
+                self._desk if begun else _NotedDesk(self._desk, partial(self._note, inputs, number))
+            )
+            return run.manager.tick(
+                now,
+                inputs.view,
+                inputs.registrations,
+                inputs.updates,
+                digest=run.digest,
+                hall=self._organisations,
+                desk=desk,
+            )
+
+        return self._once(call, live)
 
     def close(self, start: datetime, now: datetime) -> TickReport:
-        """Re-score the run on what was published later."""
+        """Re-score the run on what was published later; again gives the same report."""
         periods = (now - start) // HALF_HOUR
-        grid = self._storage.grid_state(now, origin=start, periods=periods)
-        later = Figures(
-            origin=view_of(grid).origin,
-            intensity=rescored_intensity(
-                grid.intensity_gco2_per_kwh,
-                grid.national_intensity_gco2_per_kwh,
-                grid.national_actual_gco2_per_kwh,
-            ),
-            price=grid.price_gbp_per_mwh,
-            window_intensity={
-                key: float(offer.intensity_gco2_per_kwh or 0.0)
-                for key, offer in self._manager.state.offers.items()
-            },
-            window_price={
-                key: float(offer.price_per_kwh or 0.0)
-                for key, offer in self._manager.state.offers.items()
-            },
-        )
-        result = self._manager.rescore(later)
-        self._store(result)
-        return self._report(result)
 
-    def _store(self, result: TickResult) -> None:
+        def rescore(run: _Now) -> TickResult:
+            grid = self._storage.grid_state(now, origin=start, periods=periods)
+            offers = run.manager.state.offers
+            return run.manager.rescore(
+                Figures(
+                    origin=view_of(grid).origin,
+                    intensity=rescored_intensity(
+                        grid.intensity_gco2_per_kwh,
+                        grid.national_intensity_gco2_per_kwh,
+                        grid.national_actual_gco2_per_kwh,
+                    ),
+                    price=grid.price_gbp_per_mwh,
+                    window_intensity={
+                        key: float(offer.intensity_gco2_per_kwh or 0.0)
+                        for key, offer in offers.items()
+                    },
+                    window_price={
+                        key: float(offer.price_per_kwh or 0.0) for key, offer in offers.items()
+                    },
+                )
+            )
+
+        return self._once(("close", start.isoformat(), now.isoformat()), rescore)
+
+    # -- going on ----------------------------------------------------------------------------------
+
+    def _once(self, call: tuple[str, ...], do: Callable[[_Now], TickResult]) -> TickReport:
+        run = self._now or self._taken_up()
+        if run.call == call and run.report is not None:
+            return run.report
+        # Until it is stored, what was done of it is in this process alone: if it ends badly here,
+        # the next try begins from the checkpoint, as it would in a new process.
+        self._now = None
+        result = do(run)
+        report = self._report(result, run)
+        self._store(result, Saved(run.number + 1, call, report, run.manager.state, run.digest))
+        self._now = _Now(run.number + 1, run.manager, run.digest, call, report)
+        return report
+
+    def _taken_up(self) -> _Now:
+        """Go on from the checkpoint, or begin where there is none."""
+        sites = self._organisations.announce()
+        kept, noted = self._storage.checkpoint(MANAGER), self._storage.checkpoint(BEGUN)
+        begun = None if noted is None else unpack_begun(noted.blob)
+        if kept is None:
+            return _Now(0, Manager(sites, self._options), RunDigest(), begun=begun)
+        saved: Saved[TickReport] = unpack(kept.blob)
+        manager = Manager(sites, self._options, saved.state)
+        return _Now(saved.number, manager, saved.digest, saved.call, saved.report, begun)
+
+    def _note(self, inputs: Begun, number: int) -> None:
+        self._storage.put_sync([], Checkpoint(self._run_id, BEGUN, number, pack_begun(inputs)))
+
+    def _store(self, result: TickResult, saved: Saved[TickReport]) -> None:
         self._organisations.tell(result.tellings)
         rows = [*result.messages, *result.schedules]
-        if rows:
-            self._storage.put_sync([row.to_record(self._run_id) for row in rows])
+        self._storage.put_sync(
+            [row.to_record(self._run_id) for row in rows],
+            Checkpoint(self._run_id, MANAGER, saved.number, pack(saved)),
+        )
 
-    def _report(self, result: TickResult) -> TickReport:
-        standing = self._manager.standing()
+    @staticmethod
+    def _report(result: TickResult, run: _Now) -> TickReport:
+        standing = run.manager.standing()
         return TickReport(
-            digest=self._digest.hexdigest(),
+            digest=run.digest.hexdigest(),
             registered=standing.registered,
             awarded=standing.awarded,
             waiting=standing.waiting,
@@ -209,4 +306,4 @@ class OrchestratorShell:
         return self._orchestrator.close(start, now)
 
     def stop(self) -> None:
-        """Nothing to flush: rows were stored with their tick."""
+        """Nothing to flush: rows and state were stored with their tick."""

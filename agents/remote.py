@@ -165,18 +165,26 @@ class RayDesk:
         return result
 
 
-def patiently(ask: Callable[[], R]) -> R:
+def patiently(ask: Callable[[], R], *, patience_s: float = RESTART_PATIENCE_S) -> R:
     """Ask, and ask again while an actor is being restarted; for what may be asked twice.
 
+    Args:
+        ask: Raises ``AgentUnavailable`` where an actor died, or did not answer in time.
+        patience_s: From the first failure on; for an actor that Ray has given up, and which is
+            not likely to come back, it is never more than ``RESTART_PATIENCE_S``.
+
     Raises:
-        AgentUnavailable: It is not back after ``RESTART_PATIENCE_S``.
+        AgentUnavailable: It is not back after that time.
     """
-    deadline = time.monotonic() + RESTART_PATIENCE_S
+    began: float | None = None
     while True:
         try:
             return ask()
-        except AgentUnavailable:
-            if time.monotonic() > deadline:
+        except AgentUnavailable as exc:
+            began = began or time.monotonic()
+            given_up = bool(exc.details.get("given_up"))
+            limit = min(patience_s, RESTART_PATIENCE_S) if given_up else patience_s
+            if time.monotonic() - began > limit:
                 raise
             time.sleep(RESTART_PAUSE_S)
 
@@ -197,5 +205,6 @@ def gather(calls: Sequence[tuple[str, Any]], *, timeout_s: float = ANSWER_TIMEOU
             f"no answer within {timeout_s:g} s from {', '.join(late)}", actors=late
         ) from exc
     except ray.exceptions.RayActorError as exc:
-        raise AgentUnavailable(f"an actor died: {exc}") from exc
+        given_up = isinstance(exc, ray.exceptions.ActorDiedError)
+        raise AgentUnavailable(f"an actor died: {exc}", given_up=given_up) from exc
     return answers

@@ -12,7 +12,7 @@ from schema.rows import Record
 from storage.actor import RayStorage
 from storage.client import StorageClient
 from storage.grid_state import GridState
-from storage.ports import PutAck
+from storage.ports import Checkpoint, PutAck
 
 
 class BlockingStorage:
@@ -22,9 +22,13 @@ class BlockingStorage:
         self._client = client
         self._run_id = run_id
 
-    def put_sync(self, records: Sequence[Record]) -> PutAck:
-        """Return once the rows are on disk; the same rows again are harmless."""
-        return self._client.put_sync(records)
+    def put_sync(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
+        """Return once the rows are on disk, and the checkpoint; the same again is harmless."""
+        return self._client.put_sync(records, checkpoint)
+
+    def checkpoint(self, name: str) -> Checkpoint | None:
+        """Give what was saved last under a name of this run."""
+        return asyncio.run(self._client.checkpoint(self._run_id, name))
 
     def grid_state(
         self, as_of: datetime, *, origin: datetime | None = None, periods: int = 96

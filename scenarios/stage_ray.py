@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 POLL_TIMEOUT_S = 120.0
 DECIDE_TIMEOUT_S = 1800.0
+#: For how long a tick is asked for again once its orchestrator was lost.
+DECIDE_PATIENCE_S = 600.0
 
 
 class RayStage:
@@ -168,9 +170,13 @@ class RayStage:
         return self._orchestrator("close", start, now)
 
     def _orchestrator(self, method: str, *arguments: object) -> TickReport:
+        """Ask until it is answered: one that was killed goes on from its last whole tick."""
         handle = self._cluster.handle(MANAGER)
-        (report,) = gather(
-            [(MANAGER, getattr(handle, method).remote(*arguments))], timeout_s=DECIDE_TIMEOUT_S
+        (report,) = patiently(
+            lambda: gather(
+                [(MANAGER, getattr(handle, method).remote(*arguments))], timeout_s=DECIDE_TIMEOUT_S
+            ),
+            patience_s=DECIDE_PATIENCE_S,
         )
         assert isinstance(report, TickReport)
         return report

@@ -228,12 +228,21 @@ def test_what_an_interrupted_run_left_in_the_spool_arrives_with_the_next(
 
 
 def test_killed_actors_change_nothing(plain: Seen, world: World) -> None:
-    """Storage is killed with rows sent and not confirmed, then a fetcher and a compute agent."""
+    """The orchestrator is killed as it negotiates, twice, and all others at a bad moment.
+
+    Storage's is when rows were sent and not confirmed.
+    """
     gate = world.gate
     before = gate.ingests
     launched = world.launch("replay", MINI, "--json", "--shards", "2")
     launched.until("a conversation", lambda: launched.actors("OrchestratorShell.tick"))
     launched.kill("ComputeShell")
+    first = launched.actors("OrchestratorShell")
+    launched.kill("OrchestratorShell")
+    launched.until(
+        "a conversation again",
+        lambda: set(launched.actors("OrchestratorShell.tick")) - set(first),
+    )
     launched.until("some rows in Supabase", lambda: gate.ingests >= before + 2)
     gate.hold()
     launched.until("a reply held back", lambda: gate.held_back)
@@ -242,6 +251,8 @@ def test_killed_actors_change_nothing(plain: Seen, world: World) -> None:
     gate.release()
     launched.until("storage again", lambda: launched.actors("StorageActor"))
     launched.kill("FetcherActor")
+    launched.until("a later conversation", lambda: launched.actors("OrchestratorShell.tick"))
+    launched.kill("OrchestratorShell")
     finished = launched.wait()
     assert launched.left_running() == []
     outcome = finished.json()
@@ -253,6 +264,8 @@ def test_killed_actors_change_nothing(plain: Seen, world: World) -> None:
     shards = [row for row in killed["agents"] if '"kind": "shard"' in row]
     assert len(shards) == 2
     killed["agents"] = [row for row in killed["agents"] if row not in shards]
+    # A Beckn fetcher that was started anew asks for the catalogue before it orders.
+    killed["api_logs"] = [row for row in killed["api_logs"] if "/discover/" not in row]
     _same_rows(killed, calm)
 
 
