@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from storage_samples import (
     run_row,
 )
 
-from schema.errors import AgentUnavailable, RecordConflict
+from schema.errors import AgentUnavailable, RecordConflict, StorageUnavailable
 from schema.rows.system import AgentKind
 
 if TYPE_CHECKING:
@@ -182,3 +183,27 @@ async def test_killed_while_it_drains_it_loses_and_doubles_nothing_in_supabase(
     assert acked == 3 * 4500
     assert await client.count("api_logs", [mine]) == 3 * 4000 + 1
     assert await client.count("agent_negotiations", [mine]) == 3 * 500
+
+
+async def test_an_outage_of_the_database_outlives_a_restart_and_ends_by_the_runs_clock(
+    launch: Launch,
+) -> None:
+    from storage.client import StorageClient
+    from storage.outages import Outage, StoreFault
+
+    hour = timedelta(hours=1)
+    away = Outage(START + hour, START + 2 * hour, StoreFault.REFUSE)
+    backend = launch(outages=(away,))
+    client = StorageClient(backend, patience_s=60)
+    await client.put_run(RUN, run_row())
+    await client.barrier(20)
+    await client.set_clock_at(RUN, START + hour)
+    await client.put([agent("a"), *(message(n) for n in range(20))])
+    _kill(backend)
+    # The run's own row with its clock, the agent, 20 messages.
+    assert (await client.status())["depth"] == 22
+    with pytest.raises(StorageUnavailable, match="22 rows are still on their way"):
+        await client.barrier(1)
+    await client.set_clock_at(RUN, START + 2 * hour)
+    assert (await client.barrier(20)).depth == 0
+    assert await client.count("agent_negotiations") == 20
