@@ -113,12 +113,7 @@ class Asker:
             turn.requests += 1
             reply: Reply | None = None
             try:
-                reply = await self._http.send(
-                    self._prepare(request, started) if self._prepare else request,
-                    max_bytes=limits.max_bytes,
-                    deadline_s=limits.deadline_s,
-                    known=self._state.validators.get(request.full_url) if gets(request) else None,
-                )
+                reply = await self._send(request, limits, started)
                 reading = Reading() if reply.unchanged else self._read(read, reply)
             except SourceError as exc:
                 turn.log.add(
@@ -196,6 +191,20 @@ class Asker:
             self._state.buckets[name] = bucket.taken(self._clock.now())
             # Written before the request, so that a crash loop keeps the limit too.
             self._save()
+
+    async def _send(self, request: Request, limits: Limits, started: datetime) -> Reply:
+        """Send it; the pause that a rate limit wants before the next one begins with its end."""
+        name = limits.bucket
+        try:
+            return await self._http.send(
+                self._prepare(request, started) if self._prepare else request,
+                max_bytes=limits.max_bytes,
+                deadline_s=limits.deadline_s,
+                known=self._state.validators.get(request.full_url) if gets(request) else None,
+            )
+        finally:
+            if name is not None and name in self._state.buckets:
+                self._state.buckets[name] = self._state.buckets[name].held(self._clock.now())
 
     def _shut(self) -> bool:
         return self._state.breaker.state(self._clock.now()) is BreakerState.OPEN

@@ -45,3 +45,11 @@ class Bucket:
         """Give the bucket after a request at that moment."""
         filled = self.filled(now)
         return Bucket(self.rate, filled.tokens - 1.0, now)
+
+    def held(self, now: datetime) -> Bucket:
+        """Give the bucket at the end of a request, as if no time had gone by while it was made.
+
+        When it arrived nobody knows here; whoever counts arrivals must not see two of them closer
+        than the rate allows because the first took long to get there.
+        """
+        return Bucket(self.rate, self.tokens, now)

@@ -69,6 +69,14 @@ def test_a_burst_is_allowed_once_and_comes_back_with_time() -> None:
     assert bucket.filled(NOON + timedelta(days=1)).tokens == 2
 
 
+def test_time_spent_on_a_request_is_no_pause_after_it() -> None:
+    # Taken at noon, answered 4 s later: the next one may leave 10 s after the answer.
+    bucket = Bucket.full(Rate(10.0), NOON).taken(NOON).held(NOON + seconds(4))
+    assert bucket.wait_s(NOON + seconds(4)) == pytest.approx(10.0)
+    assert bucket.wait_s(NOON + seconds(13)) == pytest.approx(1.0)
+    assert bucket.wait_s(NOON + seconds(14)) == 0
+
+
 def test_a_clock_set_back_gives_no_tokens_and_no_endless_wait() -> None:
     bucket = Bucket.full(Rate(30.0), NOON).taken(NOON)
     assert bucket.wait_s(NOON - timedelta(hours=1)) == pytest.approx(30.0)

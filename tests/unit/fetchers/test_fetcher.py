@@ -525,13 +525,36 @@ async def test_an_outage_of_three_days_is_survived() -> None:
     assert (await polled.poll(end)).rows == 3
 
 
+class Limited(ToyPlan):
+    rates: ClassVar[dict[str, Rate]] = {"all": Rate(30.0)}
+
+    def bucket(self, feed: Feed, request: Request) -> str | None:
+        return "all"
+
+
+async def test_a_slow_request_does_not_bring_the_next_one_closer() -> None:
+    clock, sent = VirtualClock(NOON), list[datetime]()
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        # Eight seconds on their way there: whoever counts arrivals sees this one late.
+        sent.append(clock.now())
+        clock.advance(timedelta(seconds=8))
+        return GOOD(request)
+
+    polled = Fetcher(
+        Limited("https://api.example"),
+        run_id=RUN,
+        clock=clock,
+        transport=httpx.MockTransport(slow),
+        storage=Store(),
+        seed=3,
+        settings=FetcherSettings(interval_s=1800),
+    )
+    await polled.poll(NOON)
+    assert sent == [NOON, NOON + timedelta(seconds=38)]
+
+
 async def test_nothing_is_asked_while_the_state_cannot_be_kept(tmp_path: Path) -> None:
-    class Limited(ToyPlan):
-        rates: ClassVar[dict[str, Rate]] = {"all": Rate(30.0)}
-
-        def bucket(self, feed: Feed, request: Request) -> str | None:
-            return "all"
-
     asked: list[str] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
