@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -200,14 +201,21 @@ def _stopping(pipeline: LivePipeline) -> Iterator[None]:
     finally:
         for wish, handler in zip(wishes, before, strict=True):
             loop.remove_signal_handler(wish)
-            signal.signal(wish, handler)
+            # Stopping goes on after this block; a second signal must not leave half of it undone.
+            signal.signal(wish, _stopping_already if pipeline.stopped else handler)
 
 
 def _stop(pipeline: LivePipeline) -> None:
-    again = pipeline.stopped
-    pipeline.stop()
-    said = b"stopping already; what is not sent yet is safe in the spool\n" if again else b""
-    os.write(2, said or b"stopping\n")
+    if pipeline.stopped:
+        _stopping_already(0, None)
+    else:
+        os.write(2, b"stopping\n")
+        pipeline.stop()
+
+
+def _stopping_already(_signal: int, _frame: FrameType | None) -> None:
+    # No buffered writer: the signal may have come in the midst of one.
+    os.write(2, b"stopping already; what is not sent yet is safe in the spool\n")
 
 
 def _organisations(settings: Settings) -> Mapping[str, OrganisationSource]:

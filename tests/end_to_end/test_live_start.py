@@ -164,12 +164,16 @@ def test_a_pipeline_goes_on_through_killed_actors_and_stops_in_time(world: World
             )
         pressed = time.monotonic()
         launched.terminate()
+        # An impatient operator: it must change nothing.
+        time.sleep(1.0)
+        launched.terminate()
         finished = launched.wait(60)
         took = time.monotonic() - pressed
     assert finished.code == 130, finished.err
     assert took <= STOP_WITHIN_S
     assert launched.left_running() == []
     assert "Traceback" not in finished.err
+    assert "stopping already" in finished.err
     run_id = live_run_id(
         Settings.model_construct(
             clock_offset_s=float(upstream.environment["GRIDPACT_CLOCK_OFFSET_S"])
