@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from types import FrameType
@@ -37,6 +37,7 @@ from storage.system_clock import SystemClock
 
 if TYPE_CHECKING:
     from agents.organisation import Source as OrganisationSource
+    from agents.supervisor import Cluster
     from scenarios.live.outcome import LiveOutcome
     from scenarios.live.pipeline import LivePipeline
     from scenarios.live.stage_ray import RayLiveStage
@@ -46,7 +47,10 @@ EXIT_INTERRUPTED = 130
 DRAIN_TIMEOUT_S = 120.0
 #: The views follow the tables at this pace at most.
 REFRESH_S = 60.0
+#: Beside a replay on the same cluster.
 NAMESPACE = "gridpact-live"
+#: Of synthetic readings and of ties in the market: the same at every start.
+SEED = 0
 
 
 def start(
@@ -90,36 +94,27 @@ def start(
         )
         _say(console, f"log: {log_file}")
         _look_at_hosted(endpoint, console)
-        # Imported here: these import ray, whose environment stands only now.
-        from agents.core.conversation import ManagerOptions
-        from agents.supervisor import Cluster
-        from scenarios.live.outcome import print_summary
-        from scenarios.live.pipeline import LivePipeline
-        from scenarios.live.stage_ray import RayLiveStage
-        from scenarios.live.status import LiveScreen
-
         if not organisations:
             _say(console, "there is no sites.toml: data is collected, nothing is placed")
-        stage = RayLiveStage(
+        # Imported here, and below: these import ray, whose environment stands only now.
+        from agents.supervisor import Cluster
+        from scenarios.live.pipeline import LivePipeline
+        from scenarios.live.status import LiveScreen
+
+        cluster = Cluster(
+            address=address,
+            temp_parent=temp_parent,
+            namespace=NAMESPACE,
+            dashboard=settings.ray_dashboard,
+        )
+        stage = _stage(
             chosen,
             organisations,
-            live_run_id(settings),
-            ManagerOptions(
-                seed=0,
-                carbon_value_gbp_per_kg=settings.carbon_value_gbp_per_tonne / 1000.0,
-            ),
-            cluster=Cluster(
-                address=address,
-                temp_parent=temp_parent,
-                namespace=NAMESPACE,
-                dashboard=settings.ray_dashboard,
-            ),
-            state_file=endpoint.state_file,
-            spool=spool_folder(home, endpoint),
-            state_folder=state_folder(home, endpoint, settings),
+            cluster,
             settings=settings,
+            home=home,
+            endpoint=endpoint,
             interval_s=interval,
-            seed=0,
             refresh_interval_s=None if once else max(REFRESH_S, interval),
         )
         stack.callback(stage.close)
@@ -137,6 +132,46 @@ def start(
                 runner.run(_until_stopped(pipeline, screen))
                 return EXIT_INTERRUPTED
             outcome = runner.run(_one_iteration(pipeline, stage, endpoint))
+    return _answer(outcome, as_json=as_json)
+
+
+def _stage(
+    sources: Sequence[str],
+    organisations: Mapping[str, OrganisationSource],
+    cluster: Cluster,
+    *,
+    settings: Settings,
+    home: Path,
+    endpoint: SupabaseEndpoint,
+    interval_s: float,
+    refresh_interval_s: float | None,
+) -> RayLiveStage:
+    """Put the stage together; nothing starts yet."""
+    from agents.core.conversation import ManagerOptions
+    from scenarios.live.stage_ray import RayLiveStage
+
+    return RayLiveStage(
+        sources,
+        organisations,
+        live_run_id(settings),
+        ManagerOptions(
+            seed=SEED, carbon_value_gbp_per_kg=settings.carbon_value_gbp_per_tonne / 1000.0
+        ),
+        cluster=cluster,
+        state_file=endpoint.state_file,
+        spool=spool_folder(home, endpoint),
+        state_folder=state_folder(home, endpoint, settings),
+        settings=settings,
+        interval_s=interval_s,
+        seed=SEED,
+        refresh_interval_s=refresh_interval_s,
+    )
+
+
+def _answer(outcome: LiveOutcome | None, *, as_json: bool) -> int:
+    """Print how one iteration went; give the exit code."""
+    from scenarios.live.outcome import print_summary
+
     if outcome is None:
         return EXIT_INTERRUPTED
     if as_json:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from schema.rows.system import RunKind, RunState
 log = logging.getLogger(__name__)
 
 TICK = "tick"
+REMEMBERED_CONVERSATIONS = 100
 SECOND = timedelta(seconds=1)
 #: How long polls under way at a stop may still hand over what they have.
 STOP_POLLS_S = 1.5
@@ -60,7 +62,7 @@ class LivePipeline:
         self._watch = watch
         self.tracks = {name: Track(name) for name in sources}
         self.report: TickReport | None = None
-        self.conversations: list[ConversationReport] = []
+        self.conversations: deque[ConversationReport] = deque(maxlen=REMEMBERED_CONVERSATIONS)
         self.messages = 0
         self.ticks = 0
         self._began_s = 0.0
