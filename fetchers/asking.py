@@ -14,6 +14,7 @@ from fetchers.attempts import AttemptLog, outcome_of
 from fetchers.breaker import BreakerState
 from fetchers.bucket import Bucket, Rate
 from fetchers.http import HttpClient
+from fetchers.parsing import guarded
 from fetchers.reply import Reply, Validators
 from fetchers.request import Request
 from fetchers.retry import RetryPolicy, retry_after_s
@@ -21,16 +22,12 @@ from fetchers.sources import Reading
 from fetchers.state import FetcherState
 from schema.clock import Clock
 from schema.errors import (
-    GridpactError,
     NotYetPublished,
     SourceError,
-    SourcePayloadInvalid,
     SourceRejected,
     SourceUnavailable,
 )
 from schema.rows.system import Outcome
-
-LONGEST_FAULT = 200
 
 
 class BreakerOpen(SourceUnavailable):
@@ -106,15 +103,22 @@ class Asker:
             SourceError: The last attempt's failure.
         """
         attempt = 0
+        failed: SourceError | None = None
         while True:
             attempt += 1
-            await self._admit(request, limits, turn, attempt)
+            try:
+                await self._admit(request, limits, turn, attempt)
+            except OutOfTime:
+                # What was tried and failed has failed, whether or not it could be tried again.
+                if failed is not None:
+                    raise failed from None
+                raise
             started, started_s = self._clock.now(), self._clock.monotonic_s()
             turn.requests += 1
             reply: Reply | None = None
             try:
                 reply = await self._send(request, limits, started)
-                reading = Reading() if reply.unchanged else self._read(read, reply)
+                reading = self._reading(read, reply)
             except SourceError as exc:
                 turn.log.add(
                     request,
@@ -132,6 +136,7 @@ class Asker:
                 if wait is None or self._shut() or self._late(turn, wait):
                     raise
                 await self._clock.sleep(wait)
+                failed = exc
                 continue
             self._state.breaker = self._state.breaker.succeeded()
             if gets(request) and reply.validators is not None:
@@ -150,17 +155,9 @@ class Asker:
             )
             return reading
 
-    def _read(self, read: Callable[[Reply], Reading], reply: Reply) -> Reading:
-        """Read an answer; whatever a parser does not expect is a fault of the answer."""
-        try:
-            return read(reply)
-        except GridpactError:
-            raise
-        except Exception as exc:
-            # Parsers come from other packages too: one fault must not end the whole poll.
-            said = f"{type(exc).__name__}: {exc}"[:LONGEST_FAULT]
-            msg = f"{self._source}: the parser failed on this reply ({said}); keep it and report it"
-            raise SourcePayloadInvalid(msg, source=self._source) from exc
+    def _reading(self, read: Callable[[Reply], Reading], reply: Reply) -> Reading:
+        """Read an answer; one that is held already says nothing new."""
+        return Reading() if reply.unchanged else guarded(self._source, lambda: read(reply))
 
     async def _admit(self, request: Request, limits: Limits, turn: Turn, attempt: int) -> None:
         """Wait for the rate limit; refuse where the breaker is open or the time is up."""

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from fetchers import registry
 from fetchers.capture import open_capture
-from fetchers.parsing import ParseContext
-from schema.errors import InputError, NotYetPublished
+from fetchers.parsing import ParseContext, guarded
+from schema.errors import ConfigurationError, InputError, NotYetPublished
 from schema.periods import format_instant, parse_instant
 from schema.readings import Parsed
 from schema.rows.base import Row
@@ -54,7 +54,7 @@ def parse(
     capture = open_capture(_read(file), str(file))
     now = capture.captured_at if retrieved_at is None else _instant(retrieved_at)
     try:
-        parsed = parser.parse(capture.body, ParseContext(now=now))
+        parsed = guarded(source, lambda: parser.parse(capture.body, ParseContext(now=now)))
     except NotYetPublished as exc:
         Console(stderr=True, highlight=False).print(escape(exc.message))
         parsed = Parsed()
@@ -114,11 +114,17 @@ def _print_json(answer: Mapping[str, Any] | Sequence[Any]) -> None:
 
 def _print_list(source: str | None, *, as_json: bool) -> None:
     names = registry.sources() if source is None else (source,)
-    entries = [
-        (name, endpoint, parser)
-        for name in names
-        for endpoint, parser in registry.endpoints(name).items()
-    ]
+    entries = []
+    for name in names:
+        try:
+            found = registry.endpoints(name)
+        except ConfigurationError as exc:
+            if source is not None:
+                raise
+            # One broken package must not hide the sources of all others.
+            Console(stderr=True, highlight=False).print(escape(f"left out: {exc.message}"))
+            continue
+        entries += [(name, endpoint, parser) for endpoint, parser in found.items()]
     if as_json:
         keys = ("source", "endpoint", "tables", "description")
         _print_json(

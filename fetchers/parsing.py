@@ -11,16 +11,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from fetchers.wire import Unusable, describe
+from schema.errors import GridpactError, SourcePayloadInvalid
 from schema.ids import KeyPart
 from schema.readings import Parsed, Rejected
 from schema.rows.base import Row
 
 #: Rows of the last polls that are kept to be given again; about 30 MB.
 ROWS_KEPT = 16_384
+LONGEST_FAULT = 200
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,25 @@ def coalesce(rows: Iterable[Row]) -> list[Row]:
     return list(kept.values())
 
 
+def guarded(source: str, read: Callable[[], T]) -> T:
+    """Read a reply; whatever a parser did not expect is a fault of that reply.
+
+    Parsers come from other packages too: one fault must not end a whole poll.
+
+    Raises:
+        GridpactError: What the parser raised on purpose.
+        SourcePayloadInvalid: It broke.
+    """
+    try:
+        return read()
+    except GridpactError:
+        raise
+    except Exception as exc:
+        said = f"{type(exc).__name__}: {exc}"[:LONGEST_FAULT]
+        msg = f"{source}: the parser failed on this reply ({said}); keep the reply and report it"
+        raise SourcePayloadInvalid(msg, source=source) from exc
+
+
 def explain(exc: ValidationError) -> str:
     """Say which values a table refuses and what it allows."""
     parts = []
@@ -172,5 +196,6 @@ __all__ = [
     "Unusable",
     "coalesce",
     "explain",
+    "guarded",
     "version_of",
 ]

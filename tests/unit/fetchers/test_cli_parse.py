@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,17 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from fetchers import registry
 from fetchers.cli_parse import parse
-from schema.errors import GridpactError, InputError, SourcePayloadInvalid, SourceRejected
+from fetchers.parsing import EndpointParser, ParseContext
+from schema.errors import (
+    ConfigurationError,
+    GridpactError,
+    InputError,
+    SourcePayloadInvalid,
+    SourceRejected,
+)
+from schema.readings import Parsed
 
 PAYLOADS = Path(__file__).resolve().parents[2] / "payloads"
 runner = CliRunner()
@@ -212,3 +222,39 @@ def test_a_reply_nested_too_deep_in_an_envelope_is_refused(tmp_path: Path) -> No
 def test_an_unknown_option_is_a_usage_error() -> None:
     result = runner.invoke(app, ["--nope"])
     assert result.exit_code == click.UsageError.exit_code == 2
+
+
+def breaks(body: bytes, context: ParseContext) -> Parsed:
+    raise KeyError("valid_from")
+
+
+BREAKS = {"prices": EndpointParser(("wholesale_prices",), "prices", breaks)}
+
+
+@pytest.fixture
+def _other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    def points(*, group: str) -> list[EntryPoint]:
+        return [
+            EntryPoint("absent", "no_such_package_at_all:X", group),
+            EntryPoint("broken", f"{__name__}:BREAKS", group),
+        ]
+
+    monkeypatch.setattr(registry, "entry_points", points)
+
+
+@pytest.mark.usefixtures("_other_packages")
+def test_a_package_that_cannot_be_loaded_hides_nobody_elses_sources() -> None:
+    code, out, err = run("--list")
+    assert code == 0
+    assert "market-index" in out
+    assert "left out: source 'absent'" in err
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+        run("absent", "--list")
+
+
+@pytest.mark.usefixtures("_other_packages")
+def test_a_parser_that_breaks_is_named_with_what_it_broke_on(tmp_path: Path) -> None:
+    reply = tmp_path / "reply.json"
+    reply.write_text("{}")
+    with pytest.raises(SourcePayloadInvalid, match=r"broken: the parser failed .*KeyError"):
+        run("broken", "prices", reply)

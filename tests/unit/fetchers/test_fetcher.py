@@ -603,3 +603,28 @@ async def test_a_process_that_dies_while_it_waits_leaves_the_source_alone_all_th
     report = await reborn.poll(NOON + timedelta(seconds=5))
     assert report.requests == 2
     assert clock.now() == NOON + timedelta(seconds=20)
+
+
+async def test_a_failure_that_could_not_be_tried_again_in_time_is_one() -> None:
+    class Limited(ToyPlan):
+        rates: ClassVar[dict[str, Rate]] = {"all": Rate(31.0)}
+
+        def bucket(self, feed: Feed, request: Request) -> str | None:
+            return "all"
+
+    store = Store()
+    polled = Fetcher(
+        Limited("https://api.example"),
+        run_id=RUN,
+        clock=VirtualClock(NOON),
+        transport=httpx.MockTransport(lambda _: httpx.Response(503)),
+        storage=store,
+        seed=3,
+        settings=FetcherSettings(interval_s=30),
+    )
+    report = await polled.poll(NOON)
+    # The limit allows the next request after 31 s; the poll may take 24 s.
+    assert [(one.feed, one.outcome.value, one.attempts) for one in report.asked] == [
+        ("a", "unavailable", 1)
+    ]
+    assert polled._state.feeds["a"].failures == 1
