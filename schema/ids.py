@@ -18,12 +18,18 @@ from schema.periods import format_instant
 
 NAMESPACE = UUID("6f2c1f0e-53d0-5b0e-9c6e-2f1d3c8a7b41")
 SEPARATOR = "\u241f"
+_NAMESPACE_BYTES = NAMESPACE.bytes
+#: The first digit of the fourth group: its upper two bits are 10.
+_VARIANT = {digit: f"{int(digit, 16) & 0x3 | 0x8:x}" for digit in "0123456789abcdef"}
 
 KeyPart = str | int | datetime | date | UUID | Enum | None
 
 
 def canonical(part: KeyPart) -> str:
     """Write one part of a natural key in its only spelling."""
+    # Most parts are plain text, which is its own normal form.
+    if type(part) is str and part.isascii():
+        return part
     match part:
         case None:
             return ""
@@ -47,7 +53,7 @@ def canonical(part: KeyPart) -> str:
 
 def row_id(table: str, *key: KeyPart) -> str:
     """Give the id of the row of ``table`` with that natural key."""
-    return str(_uuid5(SEPARATOR.join((table, *map(canonical, key)))))
+    return _uuid5(SEPARATOR.join((table, *map(canonical, key))))
 
 
 def event_id(table: str, incarnation: str, actor: str, sequence: int) -> str:
@@ -55,12 +61,11 @@ def event_id(table: str, incarnation: str, actor: str, sequence: int) -> str:
     return row_id(table, incarnation, actor, sequence)
 
 
-def _uuid5(name: str) -> UUID:
-    # uuid.uuid5 spends most of its time in generic constructors; this is the same value.
-    digest = bytearray(sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = (digest[6] & 0x0F) | 0x50
-    digest[8] = (digest[8] & 0x3F) | 0x80
-    return UUID(bytes=bytes(digest))
+def _uuid5(name: str) -> str:
+    # The text of uuid.uuid5, which spends most of its time in generic constructors.
+    text = sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANT[text[16]]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 def named_uuid(name: str) -> UUID:

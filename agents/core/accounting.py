@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -93,7 +94,9 @@ def _from_grid(power_w: int, region_id: int, first: int, end: int, figures: Figu
 
 
 def _total(values: Floats, weight: float) -> float | None:
-    return float(values.sum() * weight) if bool(np.all(np.isfinite(values))) else None
+    # One unknown figure makes the sum unknown; asking each costs more than the sum.
+    total = float(values.sum())
+    return total * weight if isfinite(total) else None
 
 
 def add_up(accounts: Iterable[Account]) -> Account:

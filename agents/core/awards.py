@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from agents.core.accounting import Account, Figures, account_segment, add_up
 from agents.core.ledger import Contract, Segment
-from agents.core.log import ConversationLog, segment_content
+from agents.core.log import ConversationLog, instant_of, segment_content
 from agents.core.market.outcome import Outcome
 from agents.core.market.plans import Places
 from agents.core.market.problem import GRID
 from agents.core.market.units import NANO, Q
 from agents.core.run_state import Booked, RunState
 from schema.messages import Performative
-from schema.periods import format_instant, half_hour_start
 
 #: 0.5 h times 1 W at one price unit, in GBP.
 _GBP_PER_QW = 1.0 / (2000.0 * Q)
@@ -39,7 +41,7 @@ class Awarder:
     """Turns one conversation's outcome into words and figures.
 
     Args:
-        outcome: Of the market.
+        outcome: Of the market; stays readable.
         origin: Half-hour number of its period 0.
         state: Of the run.
         figures: Intensity and price of the time.
@@ -55,7 +57,7 @@ class Awarder:
         figures: Figures,
         carbon_value_gbp_per_kg: float,
     ) -> None:
-        self._outcome = outcome
+        self.outcome = outcome
         self._origin = origin
         self._state = state
         self._figures = figures
@@ -65,14 +67,17 @@ class Awarder:
         }
         self._first = _first_choices(outcome)
         self._reasons = _reasons(outcome, origin)
+        # Lists: single cells are read some million times, and a NumPy scalar costs a call each.
+        self._posted = (outcome.market.grid_q + outcome.mu_q).tolist()
+        self._mu = outcome.mu_q.tolist()
 
+    @cached_property
     def placed(self) -> dict[int, tuple[Segment, ...]]:
-        """Give every participant's segments by key; none for a refused one."""
-        return {
-            int(key): self._segments(places, position)
-            for places in self._outcome.places
-            for position, key in enumerate(places.key.tolist())
-        }
+        """Every participant's segments by key; none for a refused one."""
+        found: dict[int, tuple[Segment, ...]] = {}
+        for places in self.outcome.places:
+            found.update(self._segments(places))
+        return found
 
     def offer(self, contract: Contract, segments: tuple[Segment, ...]) -> Offer:
         """Value a slot.
@@ -139,20 +144,30 @@ class Awarder:
 
     # -- pieces ----------------------------------------------------------------------------------
 
-    def _segments(self, places: Places, position: int) -> tuple[Segment, ...]:
-        site = int(places.site[position])
-        if site < 0:
-            return ()
-        windows = self._outcome.market.windows
-        return tuple(
-            Segment(
-                site,
-                self._origin + first,
-                end - first,
-                None if window == GRID else windows[window].window_id,
+    def _segments(self, places: Places) -> dict[int, tuple[Segment, ...]]:
+        """Join half hours that follow each other on one supply, for all workloads at once."""
+        owner = np.repeat(np.arange(len(places)), np.diff(places.ptr))
+        period, window = places.period, places.window
+        begins = np.ones(len(owner), np.bool_)
+        begins[1:] = (np.diff(owner) != 0) | (np.diff(period) != 1) | (np.diff(window) != 0)
+        at = np.flatnonzero(begins)
+        length = np.diff(np.append(at, len(owner)))
+        names = [None, *(window.window_id for window in self.outcome.market.windows)]
+        segments = [
+            Segment(site, first, periods, names[supply - GRID])
+            for site, first, periods, supply in zip(
+                places.site[owner[at]].tolist(),
+                (period[at] + self._origin).tolist(),
+                length.tolist(),
+                window[at].tolist(),
+                strict=True,
             )
-            for first, end, window in places.segments(position)
-        )
+        ]
+        ends = np.cumsum(np.bincount(owner[at], minlength=len(places))).tolist()
+        return {
+            key: tuple(segments[first:last])
+            for key, first, last in zip(places.key.tolist(), [0, *ends], ends, strict=False)
+        }
 
     def _posted_price_q(self, segments: tuple[Segment, ...]) -> int:
         """Sum of the posted prices of a slot's half hours.
@@ -160,18 +175,18 @@ class Awarder:
         From the grid: its value and the congestion price. From a window: the supply price of the
         region, never below the window's own value, and the congestion price.
         """
-        market, outcome = self._outcome.market, self._outcome
+        market, outcome = self.outcome.market, self.outcome
         total = 0
         for segment in segments:
+            first = segment.first - self._origin
+            if segment.window_id is None:
+                total += sum(self._posted[segment.site][first : first + segment.periods])
+                continue
             area = int(market.area[segment.site])
-            for half_hour in range(segment.first, segment.end):
-                period = half_hour - self._origin
-                total += int(outcome.mu_q[segment.site, period])
-                if segment.window_id is None:
-                    total += int(market.grid_q[segment.site, period])
-                else:
-                    own = int(market.window_q[self._windows[segment.window_id]])
-                    total += max(own, int(outcome.supply_q[area, period]))
+            own = int(market.window_q[self._windows[segment.window_id]])
+            for period in range(first, first + segment.periods):
+                total += self._mu[segment.site][period]
+                total += max(own, int(outcome.supply_q[area, period]))
         return total
 
     def segment(self, segment: Segment) -> dict[str, Any]:
@@ -184,7 +199,7 @@ class Awarder:
         return {
             "site": place.name,
             "region_id": place.region_id,
-            "starts_at": format_instant(half_hour_start(self._origin + start)),
+            "starts_at": instant_of(self._origin + start),
             "periods": contract.duration,
         }
 
@@ -202,9 +217,8 @@ class Awarder:
         if (site, self._origin + start) == (chosen.site, chosen.first):
             return f"{words}; its first choice"
         where = self._state.sites[site].name
-        at = format_instant(half_hour_start(self._origin + start))
-        last = min(start + contract.duration, self._outcome.mu_q.shape[1])
-        congestion = int(self._outcome.mu_q[site, start:last].max(initial=0)) / Q
+        at = instant_of(self._origin + start)
+        congestion = max(self._mu[site][start : start + contract.duration], default=0) / Q
         if congestion > 0:
             return (
                 f"{words}; its first choice, {where} from {at}, is full there: congestion up to "
@@ -227,6 +241,6 @@ def _first_choices(outcome: Outcome) -> dict[int, tuple[int, int]]:
 def _reasons(outcome: Outcome, origin: int) -> dict[tuple[str, int], str]:
     words: dict[tuple[str, int], str] = {}
     for refusal in outcome.refusals:
-        at = format_instant(half_hour_start(origin + refusal.period)) if refusal.period >= 0 else ""
+        at = instant_of(origin + refusal.period) if refusal.period >= 0 else ""
         words[refusal.organisation, refusal.key] = refusal.text(outcome.market.sites, at)
     return words

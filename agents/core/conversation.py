@@ -159,6 +159,7 @@ class _Talk:
         self._market_options = Options(
             seed=options.seed * 1_000_003 + state.conversations, quality=options.quality
         )
+        self._known: Awarder | None = None
         self._outcome: Outcome
         self._gross_w: Ints
 
@@ -246,16 +247,18 @@ class _Talk:
                 self._outcome = _steadily(partial(self._without, lost, hall))
 
     def _planned(self) -> list[Contract]:
-        """All contracts as the outcome would have them."""
-        placed = self._awarder().placed()
-        return [
-            replace(contract, segments=placed[contract.key]) if contract.key in placed else contract
-            for contract in self._state.ledger
-        ]
+        """All contracts that draw on a window, as the outcome would have them."""
+        placed = self._awarder().placed
+        planned: list[Contract] = []
+        for contract in self._state.ledger:
+            segments = placed.get(contract.key, contract.segments)
+            if any(segment.window_id is not None for segment in segments):
+                planned.append(replace(contract, segments=segments))
+        return planned
 
     def _without(self, lost: set[str], hall: Hall) -> Outcome:
         """Negotiate again for what the lost windows touched; gives the outcome for everyone."""
-        planned = self._awarder().placed()
+        planned = self._awarder().placed
         affected = touched(planned, lost)
         plan = to_grid(planned, lost)
         market = self._market()
@@ -279,18 +282,22 @@ class _Talk:
             warm=WarmStart(self._outcome.mu_q, self._outcome.supply_q),
             in_force=places_of(people, plan, rest, self._origin),
         )
-        return self._awarder(again).placed()
+        return self._awarder(again).placed
 
     # -- words and contracts -----------------------------------------------------------------------
 
     def _awarder(self, outcome: Outcome | None = None) -> Awarder:
-        return Awarder(
-            self._outcome if outcome is None else outcome,
-            origin=self._origin,
-            state=self._state,
-            figures=self._figures,
-            carbon_value_gbp_per_kg=self._options.carbon_value_gbp_per_kg,
-        )
+        """Give the awarder of an outcome, by default the one that stands; made once for each."""
+        wanted = self._outcome if outcome is None else outcome
+        if self._known is None or self._known.outcome is not wanted:
+            self._known = Awarder(
+                wanted,
+                origin=self._origin,
+                state=self._state,
+                figures=self._figures,
+                carbon_value_gbp_per_kg=self._options.carbon_value_gbp_per_kg,
+            )
+        return self._known
 
     def _log_rounds(self) -> None:
         best: int | None = None
@@ -357,7 +364,7 @@ class _Talk:
         outcome, awarder = self._outcome, self._awarder()
         number = outcome.rounds[-1].number + 1
         self._log_settled(number)
-        placed = awarder.placed()
+        placed = awarder.placed
         accepted = rejected = 0
         changed: list[Contract] = []
         schedules: list[WorkloadScheduleRow] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from agents.core.ledger import Contract, Segment
@@ -122,10 +123,16 @@ def segment_content(segment: Segment, site_name: str, region_id: int) -> dict[st
     return {
         "site": site_name,
         "region_id": region_id,
-        "starts_at": format_instant(half_hour_start(segment.first)),
-        "ends_at": format_instant(half_hour_start(segment.end)),
+        "starts_at": instant_of(segment.first),
+        "ends_at": instant_of(segment.end),
         "window": segment.window_id,
     }
+
+
+@lru_cache(maxsize=4096)
+def instant_of(half_hour: int) -> str:
+    """Write the start of a half hour as it is written in the log; a run has few of them."""
+    return format_instant(half_hour_start(half_hour))
 
 
 def gbp(nano: int) -> float:

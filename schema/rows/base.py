@@ -76,6 +76,8 @@ def _clean_text(text: str) -> str:
     if "\x00" in text:
         msg = "text holds a NUL character, which PostgreSQL cannot store; remove it"
         raise ValueError(msg)
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import unicodedata
 from datetime import UTC, datetime
+from uuid import uuid5
 
 import pytest
 from pydantic import ValidationError
 
 from schema import errors
-from schema.ids import row_id
+from schema.ids import NAMESPACE, SEPARATOR, row_id
 from schema.readings import Quality
 from schema.rows import ALL_TABLES, ROW_MODELS, VIEWS, CarbonIntensityNationalRow, OfferRow
 
@@ -33,6 +35,15 @@ def test_an_id_depends_on_the_instant_and_not_on_its_spelling() -> None:
     local = datetime.fromisoformat("2026-07-01T01:00:00+01:00")
     utc = datetime(2026, 7, 1, tzinfo=UTC)
     assert row_id("t", RUN, local) == row_id("t", RUN, utc)
+
+
+@pytest.mark.parametrize("key", ["w", "Łódź", "e\u0301", 7, None])
+def test_an_id_is_the_uuid5_of_table_and_key_in_normal_form(key: str | int | None) -> None:
+    text = "" if key is None else unicodedata.normalize("NFC", str(key))
+    # Many, because every sixteenth digit is one that the version and variant bits replace.
+    for number in range(64):
+        name = SEPARATOR.join(("t", text, str(number)))
+        assert row_id("t", key, number) == str(uuid5(NAMESPACE, name))
 
 
 def test_a_synthetic_figure_never_shares_the_id_of_a_real_one() -> None:
