@@ -278,43 +278,43 @@ def _plant(
 ) -> tuple[Ints, Ints]:
     """Place every workload: the least busy of a few draws, largest energy first."""
     count = len(power)
+    # Imported here: loading the compiler takes longer than listing scenarios.
+    from scenarios.kernels_plant import plant
+
     weight = _by_region(how.plant_weights)[places.region - 1]
     if not weight.any():
         weight = np.ones(len(weight))
-    sites_of = _sites_by_mask(places, regions, weight)
-    site_pick = Stream(seed, "plant/site").uniform(count * _DRAWS).reshape(count, _DRAWS)
-    time_pick = Stream(seed, "plant/time").uniform(count * _DRAWS).reshape(count, _DRAWS)
+    masks, kind = np.unique(regions, return_inverse=True)
+    sites_of = [_sites_of(int(mask), places, weight) for mask in masks]
     load = np.zeros((len(places.region), int(last.max())), dtype=np.int64)
-    scale = np.maximum(weight, 0.05 * weight.max())
     site = np.empty(count, dtype=np.int64)
     start = np.empty(count, dtype=np.int64)
-    for i in np.lexsort((np.arange(count), -(power * periods))).tolist():
-        sites, edges = sites_of[int(regions[i])]
-        length, from_, watts = int(periods[i]), int(first[i]), int(power[i])
-        choices = int(last[i]) - length - from_ + 1
-        best: tuple[float, int, int] | None = None
-        for draw in range(_DRAWS):
-            where = int(sites[int(np.searchsorted(edges, site_pick[i, draw], side="right"))])
-            when = from_ + int(time_pick[i, draw] * choices)
-            busy = float(load[where, when : when + length].max() + watts) / float(scale[where])
-            if best is None or busy < best[0]:
-                best = (busy, where, when)
-        if best is None:
-            continue
-        _, site[i], start[i] = best
-        load[site[i], start[i] : start[i] + length] += watts
+    plant(
+        np.lexsort((np.arange(count), -(power * periods))),
+        power,
+        periods,
+        first,
+        last,
+        kind.reshape(-1).astype(np.int64),
+        np.cumsum([0, *(len(sites) for sites, _ in sites_of)]),
+        np.concatenate([sites for sites, _ in sites_of]),
+        np.concatenate([edges for _, edges in sites_of]),
+        Stream(seed, "plant/site").uniform(count * _DRAWS).reshape(count, _DRAWS),
+        Stream(seed, "plant/time").uniform(count * _DRAWS).reshape(count, _DRAWS),
+        np.maximum(weight, 0.05 * weight.max()),
+        load,
+        site,
+        start,
+    )
     return site, start
 
 
-def _sites_by_mask(places: Places, regions: Ints, weight: Floats) -> dict[int, tuple[Ints, Floats]]:
-    """Give for each mask its sites and the upper edges of their shares of [0, 1)."""
-    found = {}
-    for mask in np.unique(regions).tolist():
-        sites = np.flatnonzero((mask >> (places.region - 1)) & 1)
-        share = weight[sites] if weight[sites].any() else np.ones(len(sites))
-        whole = np.cumsum(np.rint(share * 1e6))
-        found[mask] = (sites, whole[:-1] / whole[-1])
-    return found
+def _sites_of(mask: int, places: Places, weight: Floats) -> tuple[Ints, Floats]:
+    """Give the sites of a mask, and the upper edges of their shares of [0, 1)."""
+    sites = np.flatnonzero((mask >> (places.region - 1)) & 1)
+    share = weight[sites] if weight[sites].any() else np.ones(len(sites))
+    whole = np.cumsum(np.rint(share * 1e6))
+    return sites, whole / whole[-1]
 
 
 def _room(
