@@ -216,6 +216,8 @@ class Fetcher:
             "failures": state.breaker.failures,
             "next_due": format_instant(next_due(self.plan.feeds, state.feeds, now)),
             "due": [feed.name for feed in due_feeds(self.plan.feeds, state.feeds, now)],
+            # Of the last poll: whoever died before passing them on asks for them again.
+            "updates": list(state.last.updates) if state.last is not None else [],
             "bridged": list(self._bridged(now)),
             "remembered_rows": len(self._accepted),
             "conflicts": self.conflicts,

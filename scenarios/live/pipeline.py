@@ -7,10 +7,9 @@ dead one delays no other; the orchestrator takes what is there at the middle of 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -113,7 +112,10 @@ class LivePipeline:
         now = self._clock.now()
         self._run = ScenarioRunRow(kind=RunKind.LIVE, clock_from=now, clock_at=now)
         await self._stage.open(self._run)
-        await self._look()
+        for status in await self._look():
+            # Of the last poll before: its process may have ended before the next tick. Told twice,
+            # a change of a window changes nothing more.
+            self._updates += status.get("updates", ())
 
     async def _until_stopped(self, work: Sequence[asyncio.Task[None]]) -> None:
         """Wait for the end of the work, a fault in it, or ``stop``; leave nothing behind.
@@ -290,14 +292,18 @@ class LivePipeline:
         if report.conversation is not None:
             self.conversations.append(report.conversation)
 
-    async def _look(self) -> None:
+    async def _look(self) -> list[Mapping[str, Any]]:
         """Ask every fetcher what it knows of itself; one that is being restarted knows nothing."""
 
-        async def look(track: Track) -> None:
-            with contextlib.suppress(GridpactError):
-                track.take_status(await self._stage.status(track.name))
+        async def look(track: Track) -> Mapping[str, Any]:
+            try:
+                status = await self._stage.status(track.name)
+            except GridpactError:
+                return {}
+            track.take_status(status)
+            return status
 
-        await asyncio.gather(*(look(track) for track in self.tracks.values()))
+        return await asyncio.gather(*(look(track) for track in self.tracks.values()))
 
     async def _beat(self, now: datetime) -> None:
         """Note who lives and how far storage is; show the situation."""

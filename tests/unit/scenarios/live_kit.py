@@ -81,7 +81,8 @@ def tick_report(messages: int = 0) -> TickReport:
 class ToyStage:
     """Polls take as long, and fail as often, as it is told.
 
-    ``takes_s`` and ``fails`` are by source; ``updates`` come with the next poll of beckn.
+    ``takes_s`` and ``fails`` are by source; ``updates`` come with the next poll of beckn,
+    ``untold`` are those of a poll before this process.
     """
 
     clock: HandClock
@@ -89,6 +90,7 @@ class ToyStage:
     takes_s: dict[str, float] = field(default_factory=dict)
     fails: dict[str, list[Exception]] = field(default_factory=dict)
     updates: list[WindowUpdate] = field(default_factory=list)
+    untold: list[WindowUpdate] = field(default_factory=list)
     decide_takes_s: float = 0.0
     decide_fails: list[Exception] = field(default_factory=list)
     beat_fails: list[Exception] = field(default_factory=list)
@@ -114,7 +116,8 @@ class ToyStage:
         return PollReport(source, planned, requests=1, rows=2, asked=asked, updates=updates)
 
     async def status(self, source: str) -> Mapping[str, Any]:
-        return {"source": source, "breaker": "closed", "due": []}
+        updates = self.untold if source == "beckn" else []
+        return {"source": source, "breaker": "closed", "due": [], "updates": updates}
 
     async def decide(self, tick: int, now: datetime, updates: Sequence[WindowUpdate]) -> TickReport:
         self.decided.append((tick, self.clock.monotonic_s(), list(updates)))

@@ -178,6 +178,14 @@ async def test_updates_of_a_tick_that_failed_are_told_again_with_the_new_ones_be
         assert told == [["a"], ["a", "b"]]
 
 
+async def test_updates_that_an_earlier_process_did_not_live_to_tell_go_to_the_first_tick() -> None:
+    stage = ToyStage(HandClock(), updates=[update("b")], untold=[update("a")])
+    async with running(stage):
+        await stage.clock.advance(65)
+        told = [[one.order_id for one in updates] for _, _, updates in stage.decided]
+        assert told == [["a", "b"], []]
+
+
 async def test_a_long_negotiation_keeps_no_heartbeat_and_no_poll_back() -> None:
     stage = ToyStage(HandClock(), decide_takes_s=170.0)
     async with running(stage) as pipeline:

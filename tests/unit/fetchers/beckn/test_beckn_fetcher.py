@@ -288,6 +288,10 @@ async def test_an_update_that_ends_the_order_says_that_it_is_lost() -> None:
     ]
     report = await beckn.poll(NOON + HALF)
     assert [(one.order_id, one.lost) for one in report.updates] == [(result.order_id, True)]
+    # Whoever drives it may have died before telling: its next life finds the update here.
+    assert beckn.status()["updates"] == list(report.updates)
+    await beckn.poll(NOON + 2 * HALF)
+    assert beckn.status()["updates"] == []
     assert store.window()["state"] == "refused"
 
 
