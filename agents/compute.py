@@ -3,13 +3,15 @@
 ``ComputeAgent`` is a plain class; ``ComputeShell`` puts it on Ray. It owns the organisation's
 sites and its book (private delay costs included), and answers the manager's questions on the part
 that its groups cover. It keeps nothing between conversations that it could not make again: its
-book comes from its source, its contracts come with each ``open``. So a restarted agent, or a
-restarted shard of it, answers exactly as the one before.
+book comes from its source, or in a live run from its intake, which saves it; its contracts come
+with each ``open``. So a restarted agent, or a restarted shard of it, answers exactly as the one
+before.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,14 +24,14 @@ from agents.core.market.questions import Question, Step
 from agents.core.market.replies import Token
 from agents.core.market.shard import ShardBook
 from agents.core.market.units import Ints
-from agents.core.records import StatusUpdate
+from agents.core.records import StatusUpdate, workload_row
 from agents.core.view import Site
+from agents.intake import Intake, Storage
 from agents.organisation import Source
 from agents.storing import storage_by_name
 from schema.errors import AgentUnavailable, ProtocolViolation
 from schema.periods import format_instant, half_hour_start
-from schema.rows import ComputeAssetRow, ComputeWorkloadRow, Record
-from schema.workloads import Workload
+from schema.rows import ComputeAssetRow, Record
 
 R = TypeVar("R")
 
@@ -46,24 +48,60 @@ class Conversation:
 
 
 class ComputeAgent:
-    """An organisation, or the part of it that some groups make up."""
+    """An organisation, or the part of it that some groups make up.
+
+    Args:
+        organisation: Its name.
+        source: Where its sites and workloads come from.
+        groups: Hash groups of workloads that this part answers for.
+        run_id: The run.
+        storage: Takes its rows; an organisation with an intake finds its workloads there, and has
+            one part.
+    """
 
     def __init__(
-        self, organisation: str, source: Source, groups: Sequence[int], *, run_id: str
+        self,
+        organisation: str,
+        source: Source,
+        groups: Sequence[int],
+        *,
+        run_id: str,
+        storage: Storage,
     ) -> None:
         self.organisation = organisation
         self.groups = tuple(groups)
         self._run_id = run_id
         loaded = source.load()
         self.sites = loaded.sites
-        self._book = WorkloadBook(organisation, loaded.arrivals)
+        self._storage = storage
+        self._given = WorkloadBook(organisation, loaded.arrivals)
+        self._intake = Intake(organisation, run_id, storage) if loaded.intake else None
         self._shard: ShardBook | None = None
         self._conversation_id: str | None = None
 
+    @property
+    def _book(self) -> WorkloadBook:
+        return self._given if self._intake is None else self._intake.book
+
     # -- rows of its own -------------------------------------------------------------------------
 
-    def asset_records(self) -> list[Record]:
-        """Give the organisation's sites as rows."""
+    def announce(self) -> tuple[Site, ...]:
+        """Store the organisation's sites, and tell them to the manager."""
+        # A site that lasts may be described anew at each start; the last word counts.
+        version = 0 if self._intake is None else int(time.time())
+        rows = self._assets()
+        self._storage.put_sync([row.to_record(self._run_id, version=version) for row in rows])
+        return self.sites
+
+    def tell(self, updates: Sequence[StatusUpdate]) -> int:
+        """Store how the organisation's workloads stand; gives how many were written."""
+        if self._intake is not None:
+            return self._intake.tell(updates)
+        records = self._workload_records(updates)
+        self._storage.put_sync(records)
+        return len(records)
+
+    def _assets(self) -> list[ComputeAssetRow]:
         return [
             ComputeAssetRow(
                 agent_name=site.organisation,
@@ -77,16 +115,15 @@ class ComputeAgent:
                     "kw": [float(kw) for kw in site.capacity_kw],
                 },
                 pue=site.pue,
-            ).to_record(self._run_id)
+            )
             for site in self.sites
         ]
 
-    def workload_records(self, updates: Sequence[StatusUpdate]) -> list[Record]:
-        """Give the rows of workloads as they stand now; private delay costs stay here."""
+    def _workload_records(self, updates: Sequence[StatusUpdate]) -> list[Record]:
         keys = np.array([update.key for update in updates], np.uint64)
         rows = self._book.positions(keys).tolist()
         return [
-            _workload_row(self.organisation, self._book.workloads[row], update).to_record(
+            workload_row(self.organisation, self._book.workloads[row], update).to_record(
                 self._run_id
             )
             for row, update in zip(rows, updates, strict=True)
@@ -95,7 +132,12 @@ class ComputeAgent:
     # -- the contractor ----------------------------------------------------------------------------
 
     def register(self, tick: int) -> Registration:
-        """Tell which workloads arrive at a tick; asking again gives the same answer."""
+        """Tell which workloads arrive at a tick; asking again gives the same answer.
+
+        With an intake: everything that is held, whatever the tick.
+        """
+        if self._intake is not None:
+            return self._intake.register()
         return self._book.registration(self._book.arrived(tick))
 
     def open(self, conversation: Conversation) -> int:
@@ -138,30 +180,6 @@ class ComputeAgent:
         return self._shard
 
 
-def _workload_row(agent: str, workload: Workload, update: StatusUpdate) -> ComputeWorkloadRow:
-    return ComputeWorkloadRow(
-        agent_name=agent,
-        workload_name=workload.workload_name,
-        power_kw=workload.power_kw * workload.pue,
-        duration_min=workload.duration_min,
-        earliest_start=workload.earliest_start,
-        deadline=workload.deadline,
-        allowed_regions=list(workload.allowed_regions),
-        home_region_id=workload.home,
-        interruptible=workload.interruptible,
-        priority=workload.priority,
-        refusal_value_gbp=update.refusal_value_gbp,
-        baseline_starts_at=half_hour_start(update.baseline_first),
-        baseline_region_id=update.baseline_region_id,
-        baseline_gco2=update.baseline_gco2,
-        baseline_rescored_gco2=update.baseline_rescored_gco2,
-        baseline_cost_gbp=update.baseline_cost_gbp,
-        status=update.status,
-        status_reason=update.reason,
-        version=update.version,
-    )
-
-
 class ComputeShell:
     """The compute agent as a Ray actor."""
 
@@ -175,8 +193,13 @@ class ComputeShell:
         storage: str,
         namespace: str,
     ) -> None:
-        self._agent = ComputeAgent(organisation, source, groups, run_id=run_id)
-        self._storage = storage_by_name(storage, namespace, run_id)
+        self._agent = ComputeAgent(
+            organisation,
+            source,
+            groups,
+            run_id=run_id,
+            storage=storage_by_name(storage, namespace, run_id),
+        )
 
     def __repr__(self) -> str:
         return f"ComputeAgent({self._agent.organisation}, groups {self._agent.groups})"
@@ -187,15 +210,12 @@ class ComputeShell:
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def announce(self) -> tuple[Site, ...]:
-        """Store the organisation's sites, and tell them to the manager."""
-        self._storage.put_sync(self._agent.asset_records())
-        return self._agent.sites
+        """See ``ComputeAgent.announce``."""
+        return self._agent.announce()
 
     def tell(self, updates: Sequence[StatusUpdate]) -> int:
-        """Store how the organisation's workloads stand."""
-        records = self._agent.workload_records(updates)
-        self._storage.put_sync(records)
-        return len(records)
+        """See ``ComputeAgent.tell``."""
+        return self._agent.tell(updates)
 
     def register(self, tick: int) -> Registration:
         """See ``ComputeAgent.register``."""
@@ -218,4 +238,4 @@ class ComputeShell:
         return self._agent.relay(conversation_id, step, token)
 
     def stop(self) -> None:
-        """Nothing to flush: everything it holds can be made again."""
+        """Nothing to flush: everything it holds can be made again, or was saved."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from agents.compute import ComputeAgent, Conversation
 from agents.core.book import Participants, Registration
@@ -13,13 +13,8 @@ from agents.core.market.replies import Token
 from agents.core.market.units import Ints
 from agents.core.records import StatusUpdate
 from agents.core.view import Site
-from schema.rows import Record
 
 R = TypeVar("R")
-
-
-class _Puts(Protocol):
-    def put_sync(self, records: Sequence[Record]) -> object: ...
 
 
 class LocalContractors:
@@ -45,19 +40,21 @@ class LocalOrganisations:
 
     Args:
         shards: By organisation.
-        storage: Takes the agents' rows.
     """
 
-    def __init__(self, shards: Mapping[str, Sequence[ComputeAgent]], storage: _Puts) -> None:
+    def __init__(self, shards: Mapping[str, Sequence[ComputeAgent]]) -> None:
         self._shards = {name: tuple(shards[name]) for name in sorted(shards)}
-        self._storage = storage
+
+    @property
+    def names(self) -> frozenset[str]:
+        """See ``Organisations``."""
+        return frozenset(self._shards)
 
     def announce(self) -> tuple[Site, ...]:
         """See ``Organisations``."""
         sites: list[Site] = []
         for shards in self._shards.values():
-            self._storage.put_sync(shards[0].asset_records())
-            sites += shards[0].sites
+            sites += shards[0].announce()
         return tuple(sites)
 
     def register(self, tick: int) -> list[Registration]:
@@ -67,7 +64,7 @@ class LocalOrganisations:
     def tell(self, tellings: Mapping[str, Sequence[StatusUpdate]]) -> None:
         """See ``Organisations``."""
         for name, updates in tellings.items():
-            self._storage.put_sync(self._shards[name][0].workload_records(updates))
+            self._shards[name][0].tell(updates)
 
     def open(
         self,

@@ -86,6 +86,11 @@ class RayOrganisations:
             for organisation, names in sorted(shards.items())
         }
 
+    @property
+    def names(self) -> frozenset[str]:
+        """See ``Organisations``."""
+        return frozenset(self._shards)
+
     def announce(self) -> tuple[Site, ...]:
         """See ``Organisations``."""
         parts = patiently(

@@ -12,7 +12,10 @@ from schema.rows import Record
 from storage.actor import RayStorage
 from storage.client import StorageClient
 from storage.grid_state import GridState
-from storage.ports import Checkpoint, PutAck
+from storage.ports import Checkpoint, Filter, JsonObject, Order, PutAck, equal
+
+#: A tick does not wait for a database that is away: what is in it can be read at the next one.
+READ_PATIENCE_S = 3.0
 
 
 class BlockingStorage:
@@ -20,6 +23,7 @@ class BlockingStorage:
 
     def __init__(self, client: StorageClient, run_id: str) -> None:
         self._client = client
+        self._reader = client.with_patience(READ_PATIENCE_S)
         self._run_id = run_id
 
     def put_sync(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
@@ -29,6 +33,19 @@ class BlockingStorage:
     def checkpoint(self, name: str) -> Checkpoint | None:
         """Give what was saved last under a name of this run."""
         return asyncio.run(self._client.checkpoint(self._run_id, name))
+
+    def select(
+        self,
+        table: str,
+        columns: Sequence[str],
+        filters: Sequence[Filter] = (),
+        order: Sequence[Order] = (),
+    ) -> list[JsonObject]:
+        """Read rows of this run from the database, without much patience."""
+        mine = equal("run_id", self._run_id)
+        return asyncio.run(
+            self._reader.select(table, columns=columns, filters=[mine, *filters], order=order)
+        )
 
     def grid_state(
         self, as_of: datetime, *, origin: datetime | None = None, periods: int = 96

@@ -86,6 +86,7 @@ class LocalStage:
                     organisation_source(self._path, self._scenario.seed, name),
                     groups,
                     run_id=self._run_id,
+                    storage=self._storage,
                 )
                 for groups in shard_groups(self._shard_count)
             ]
@@ -95,7 +96,7 @@ class LocalStage:
             self._run_id,
             self._options,
             storage=self._storage,
-            organisations=LocalOrganisations(self._shards, self._storage),
+            organisations=LocalOrganisations(self._shards),
             desk=self,
         )
 

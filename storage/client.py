@@ -128,6 +128,12 @@ class StorageClient:
         self._pause = pause
         self.retries = 0
 
+    def with_patience(self, patience_s: float) -> StorageClient:
+        """Give a client of the same backend that goes on trying for another time."""
+        return StorageClient(
+            self._backend, clock=self._clock, patience_s=patience_s, pause=self._pause
+        )
+
     async def put(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
         """Return once the rows are on disk; see ``StorageService.put``."""
         return await self._tried(lambda: self._backend.put(records, checkpoint))

@@ -7,7 +7,7 @@ costs) and, for each conversation, the fleet that its own shards compute on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,7 +28,9 @@ class Registration:
     """What an organisation tells about workloads that arrived; one entry a workload.
 
     Periods are half-hour numbers. ``refusal_nano`` is ``NOT_STATED`` where the owner gave no
-    value. Delay costs are absent by design.
+    value. Delay costs are absent by design. In a live run an agent tells everything it holds at
+    every tick; there ``cancelled`` names what owners have called off, and ``revision`` counts the
+    awards a workload had before its manager knew it.
     """
 
     organisation: str
@@ -45,6 +47,8 @@ class Registration:
     interruptible: Bools
     priority: Ints
     refusal_nano: Ints
+    revision: Ints | None = None
+    cancelled: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -109,6 +113,11 @@ class WorkloadBook:
 
     def __len__(self) -> int:
         return len(self.workloads)
+
+    @property
+    def keys(self) -> Keys:
+        """Key of each workload, in order of arrival."""
+        return self._key
 
     def held(self, groups: Sequence[int]) -> int:
         """Count the workloads of some groups."""

@@ -9,8 +9,9 @@ from agents.core.ledger import Contract, State
 from agents.core.market.units import NANO
 from agents.core.run_state import Accounts, RunState
 from schema.periods import half_hour_start
-from schema.rows import WorkloadScheduleRow
+from schema.rows import ComputeWorkloadRow, WorkloadScheduleRow
 from schema.rows.compute import WorkloadStatus
+from schema.workloads import Workload
 
 STATUS = {
     State.WAITING: WorkloadStatus.REGISTERED,
@@ -94,3 +95,37 @@ def schedule_rows(
             )
         )
     return rows
+
+
+def workload_row(
+    agent: str, workload: Workload, update: StatusUpdate, *, base: int = 0
+) -> ComputeWorkloadRow:
+    """Give a workload's row as it stands; its private delay cost is left out.
+
+    Args:
+        agent: The workload's.
+        workload: As its owner described it.
+        update: How it stands.
+        base: Version that the row had before this run's manager knew of it.
+    """
+    return ComputeWorkloadRow(
+        agent_name=agent,
+        workload_name=workload.workload_name,
+        power_kw=workload.power_kw * workload.pue,
+        duration_min=workload.duration_min,
+        earliest_start=workload.earliest_start,
+        deadline=workload.deadline,
+        allowed_regions=list(workload.allowed_regions),
+        home_region_id=workload.home,
+        interruptible=workload.interruptible,
+        priority=workload.priority,
+        refusal_value_gbp=update.refusal_value_gbp,
+        baseline_starts_at=half_hour_start(update.baseline_first),
+        baseline_region_id=update.baseline_region_id,
+        baseline_gco2=update.baseline_gco2,
+        baseline_rescored_gco2=update.baseline_rescored_gco2,
+        baseline_cost_gbp=update.baseline_cost_gbp,
+        status=update.status,
+        status_reason=update.reason,
+        version=base + update.version,
+    )

@@ -123,14 +123,16 @@ class LocalLiveStage(Bookkeeping):
     def _make_orchestrator(self) -> Orchestrator:
         storage = BlockingStorage(self.client, self.run_id)
         agents = {
-            name: [ComputeAgent(name, source, shard_groups(1)[0], run_id=self.run_id)]
+            name: [
+                ComputeAgent(name, source, shard_groups(1)[0], run_id=self.run_id, storage=storage)
+            ]
             for name, source in self._organisations.items()
         }
         return Orchestrator(
             self.run_id,
             ManagerOptions(seed=self._seed),
             storage=storage,
-            organisations=LocalOrganisations(agents, storage),
+            organisations=LocalOrganisations(agents),
             desk=self,
         )
 

@@ -15,7 +15,11 @@ from agents.core.market.questions import Describe, Question, Step
 from agents.core.market.replies import Token
 from agents.local import LocalOrganisations
 from agents.organisation import Source
+from agents.storing import BlockingStorage
 from schema.errors import AgentUnavailable
+from storage.client import StorageClient
+from storage.memory import MemoryStore
+from storage.service import StorageService
 
 MINI = str(Path(__file__).parent / "mini")
 Replayer = Callable[..., Any]
@@ -75,13 +79,15 @@ def test_a_contractor_that_never_comes_back_ends_the_run(
         replay_locally()
 
 
-def test_an_agent_that_was_started_anew_says_so() -> None:
+def test_an_agent_that_was_started_anew_says_so(tmp_path: Path) -> None:
     source = Source(
         "scenarios.organisations:organisation", {"scenario": MINI, "seed": 3, "name": "north"}
     )
-    agent = ComputeAgent("north", source, range(8), run_id="run")
-    with pytest.raises(AgentUnavailable, match=r"north was started anew .* 0003; open it again"):
-        agent.ask("0003", Describe())
+    with StorageService(tmp_path, MemoryStore()) as service:
+        storage = BlockingStorage(StorageClient(service), "run")
+        agent = ComputeAgent("north", source, range(8), run_id="run", storage=storage)
+        with pytest.raises(AgentUnavailable, match=r"north was started anew .* 0003; open it"):
+            agent.ask("0003", Describe())
 
 
 def _words(replayed: Any) -> list[tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from agents.compute import ComputeAgent
 from agents.core.view import capacity_kw
 from scenarios.live.sites import find_sites, load_sites, organisation, organisation_sources
 from schema.errors import ConfigurationError
+from schema.rows import Record
+from storage.ports import Checkpoint, Filter, JsonObject, Order
 
+RUN = "11111111-1111-4111-8111-111111111111"
 GOOD = """
 [[organisations]]
 name = "north"
@@ -21,6 +25,25 @@ sites = [{ name = "leeds", region_id = 4, capacity_kw = 250, pue = 1.2 }]
 name = "guest"
 sites = []
 """
+
+
+class Kept:
+    """Storage that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def put_sync(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> None:
+        assert checkpoint is None
+        self.records += records
+
+    def checkpoint(self, name: str) -> Checkpoint | None:
+        raise NotImplementedError(name)
+
+    def select(
+        self, table: str, columns: Sequence[str], filters: Sequence[Filter], order: Sequence[Order]
+    ) -> list[JsonObject]:
+        raise NotImplementedError(table, columns, filters, order)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -40,9 +63,13 @@ def test_an_organisation_takes_workloads_in_and_has_its_power_for_ever(tmp_path:
 
 def test_the_row_of_a_site_names_its_power_once(tmp_path: Path) -> None:
     source = organisation_sources(written(tmp_path, GOOD))["north"]
-    (record,) = ComputeAgent("north", source, range(8), run_id="r").asset_records()
-    columns = record.columns()
+    storage = Kept()
+    agent = ComputeAgent("north", source, range(8), run_id=RUN, storage=storage)
+    assert [site.name for site in agent.announce()] == ["north/leeds"]
+    columns = storage.records[0].columns()
     assert (columns["capacity_kw"], columns["capacity_by_period"]) == (250.0, None)
+    # Described anew, it must replace what stands in the database.
+    assert columns["version"] > 1_700_000_000
 
 
 def test_every_organisation_has_a_source(tmp_path: Path) -> None:
