@@ -403,31 +403,39 @@ def requote(
     quotes: Ints,
     sums: Ints,
 ) -> None:
-    """Bring the quotes of one site's half hours up to date, and the sums from there on."""
+    """Bring the quotes of one site's half hours up to date, and the sums from there on.
+
+    Sites of one region share its windows: where there are any, all of these are quoted anew.
+    """
     horizon = grid.shape[1]
-    quote_cells(
-        power,
-        False,
-        excess[site, first:end],
-        grid[site, first:end],
-        capacity[site, first:end],
-        mu[site, first:end],
-        rho[site, first:end],
-        ramp[site, first:end],
-        quotes[site, first:end],
-    )
+    shared = False
     if windows:
         slots[0] = ptr[area[site] * horizon + first]
         slots[1] = ptr[area[site] * horizon + end]
-        if slots[1] > slots[0]:
+        shared = slots[1] > slots[0]
+    for s in range(grid.shape[0]):
+        if s != site and not (shared and area[s] == area[site]):
+            continue
+        quote_cells(
+            power,
+            False,
+            excess[s, first:end],
+            grid[s, first:end],
+            capacity[s, first:end],
+            mu[s, first:end],
+            rho[s, first:end],
+            ramp[s, first:end],
+            quotes[s, first:end],
+        )
+        if shared:
             add_offers(
                 power,
                 first,
                 slots,
-                grid[site, first:end],
+                grid[s, first:end],
                 slot_period,
                 offer,
                 room,
-                quotes[site, first:end],
+                quotes[s, first:end],
             )
-    sum_row(quotes[site, first:], sums[site, first:])
+        sum_row(quotes[s, first:], sums[s, first:])

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from agents.core.market.fleet import Fleet
-from agents.core.market.instances import Instance
+from agents.core.market.instances import Instance, Trace, make_instance
 from agents.core.market.order import groups_of, workload_keys
 from agents.core.market.problem import GRID, Market, Window, build_market
 from agents.core.market.units import NANO, Floats, Ints, Q
@@ -262,3 +262,50 @@ def overloaded(made: Instance, factor: float) -> Instance:
     """Leave only a part of the capacity."""
     capacity = np.floor(made.market.capacity_w * factor).astype(np.int64)
     return replace(made, market=replace(made.market, capacity_w=capacity))
+
+
+def half_hearted(made: Instance, seed: int, share: float = 0.4) -> Instance:
+    """Let a share of the workloads refuse soon, and some be in a hurry."""
+    random = np.random.default_rng(seed)
+    fleets = []
+    for fleet in made.fleets:
+        soon = random.random(len(fleet)) < share
+        part = (fleet.refusal_nano * random.uniform(0.0, 0.5, len(fleet))).astype(np.int64)
+        hurried = random.random(len(fleet)) < 0.3
+        fleets.append(
+            replace(
+                fleet,
+                refusal_nano=np.where(soon, part, fleet.refusal_nano),
+                omega_q=np.where(hurried, 20 * fleet.omega_q, fleet.omega_q),
+            )
+        )
+    return replace(made, fleets=tuple(fleets))
+
+
+def worth_nothing(made: Instance) -> Instance:
+    """Give energy no value at all."""
+    return replace(made, market=replace(made.market, grid_q=np.zeros_like(made.market.grid_q)))
+
+
+@st.composite
+def instances(draw: st.DrawFn, *, largest: int = 60) -> tuple[Instance, int]:
+    """Draw an instance of any kind, and a seed."""
+    seed = draw(st.integers(0, 2**31))
+    made = make_instance(
+        draw(st.integers(0, largest)),
+        seed=seed,
+        trace=draw(st.sampled_from(Trace)),
+        periods=draw(st.sampled_from([24, 48])),
+        utilisation=draw(st.sampled_from([0.4, 0.6, 0.75])),
+        organisations=draw(st.integers(1, 3)),
+        interruptible=draw(st.sampled_from([0.0, 0.25, 1.0])),
+        window_share=draw(st.sampled_from([0.0, 0.1, 0.3])),
+        window_ratio=draw(st.sampled_from([(0.5, 2.0), (4.0, 12.0)])),
+        price_weight=draw(st.sampled_from([1.0, -1.0])),
+    )
+    if draw(st.booleans()):
+        made = in_pairs(made)
+    if draw(st.booleans()):
+        made = half_hearted(made, seed)
+    factor = draw(st.sampled_from([1.0, 1.0, 0.6, 0.3]))
+    return overloaded(made, factor), seed
