@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from agents.core.auditing.findings import Findings, Row
-from agents.core.market.units import Floats, Ints
+from agents.core.market.units import LEAST_SCALE, Floats, Ints, Q
 from agents.core.view import site_name, window_id
 from schema.messages import Performative
 from schema.periods import half_hour_number, parse_instant
@@ -76,8 +76,8 @@ class Tables:
 
     @property
     def mean_value_gbp_per_kwh(self) -> float:
-        """Mean absolute value of grid energy, carbon included."""
-        return float(np.abs(self.grid_q).mean()) / 2**32
+        """Mean absolute value of grid energy, carbon included; counts at least 0.001 GBP/kWh."""
+        return max(float(np.abs(self.grid_q).mean()), LEAST_SCALE) / Q
 
     def posted_price_q(self, cells: Cells) -> int:
         """Price of a slot: the grid's value or the supply price, and the congestion price."""

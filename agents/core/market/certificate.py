@@ -1,7 +1,8 @@
 """Bound, cost and gap, and the conditions an outcome must meet.
 
 gap = (cost - bound) / max(bound, 0.1 * energy * mean |g|): cost / bound - 1, except where negative
-prices bring the bound near or below zero.
+prices bring the bound near or below zero. The mean counts at least 0.001 GBP/kWh, so that energy
+worth nothing does not hide a gap.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ def gap_of(cost_nano: int, bound_nano: int, energy_w: int, market: Market) -> fl
         energy_w: Watts times half hours of all work.
         market: For the mean absolute value of energy.
     """
-    mean = float(np.abs(market.grid_q).sum()) / market.grid_q.size / Q
-    floor = 0.1 * energy_w / 2000.0 * mean * NANO
+    floor = 0.1 * energy_w / 2000.0 * market.scale_q / Q * NANO
     base = max(float(bound_nano), floor)
     if base <= 0.0:
         return 0.0

@@ -141,7 +141,7 @@ def discover(
     prices = start
     best: Round | None = None
     number = first_number
-    unit = float(np.abs(market.grid_q).mean()) + 1.0
+    unit = market.scale_q
     for level in levels:
         climber = _Climber(market, prices, unit)
         level_best: Round | None = None

@@ -245,6 +245,8 @@ def _windows(
     count: int,
 ) -> list[Window]:
     wanted = share * float((power * duration).sum()) / 1000.0
+    if wanted == 0.0:
+        return []
     typical = float(np.median(power)) / 1000.0
     windows: list[Window] = []
     while wanted > 0.0 if count == 0 else len(windows) < count:

@@ -51,6 +51,8 @@ from agents.core.market.settlement import (
     RepairPlan,
     Starts,
     improve,
+    let_choose,
+    ranks,
     settle,
 )
 from agents.core.market.shard import MUSTER_UP_TO
@@ -187,7 +189,7 @@ def negotiate(
         seed=options.seed,
         typical_w=energy // max(sum(part.half_hours for part in about), 1) or 1,
     )
-    if count <= MULTI_START_UP_TO and count > 1:
+    if mustered and 1 < count <= MULTI_START_UP_TO:
         tell("coalitions")
         effort = EFFORT[options.quality]
         standing = improve(
@@ -198,6 +200,7 @@ def negotiate(
             rounds=effort.rounds,
             refusal_weight=DEADLINES_FIRST if bool((standing.refused == 0).any()) else 1.0,
         )
+    standing = let_choose(floor, counted)
     winner = _ranked(standing)[0]
     counted.ask(Keep(winner))
     tell("certificate")
@@ -398,8 +401,7 @@ def _ranked(standing: Standing) -> list[int]:
     Fewest accepted dropped; then a place for everybody before any refusal, because a deadline
     that can be kept is kept; then the cheapest.
     """
-    some = (standing.refused > 0).astype(np.int64)
-    return [int(start) for start in np.lexsort((standing.cost_nano, some, standing.dropped))]
+    return [int(start) for start in np.lexsort(ranks(standing)[::-1])]
 
 
 def _front(standing: Standing, count: int) -> Bools:

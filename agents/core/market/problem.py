@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agents.core.market.units import MAX_PERIODS, MAX_PRICE, Bools, Floats, Ints, price_to_q
+from agents.core.market.units import (
+    LEAST_SCALE,
+    MAX_PERIODS,
+    MAX_PRICE,
+    Bools,
+    Floats,
+    Ints,
+    price_to_q,
+)
 from schema.errors import InputError
 
 #: UK government central carbon value for 2026, 2020 prices, in GBP/kgCO2e.
@@ -115,6 +123,11 @@ class Market:
     def slot_w(self) -> Ints:
         """[V] capacity of each slot."""
         return self.window_w[self.slot_window]
+
+    @property
+    def scale_q(self) -> float:
+        """Mean absolute value of grid energy, at least LEAST_SCALE: the measure of price steps."""
+        return max(float(np.abs(self.grid_q).mean()), float(LEAST_SCALE))
 
     def area_grid_q(self) -> Ints:
         """[A, T] grid value by region; only asked for where windows make it unique."""

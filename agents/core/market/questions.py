@@ -186,6 +186,15 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class Renounce:
+    """Whoever would rather be refused gives up its place."""
+
+    def put(self, book: ShardBook) -> Standing:
+        """Answer on a shard."""
+        return book.renounce()
+
+
+@dataclass(frozen=True, slots=True)
 class NamePlaces:
     """Where does everybody stand?"""
 

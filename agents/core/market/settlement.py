@@ -26,6 +26,7 @@ from agents.core.market.questions import (
     Evict,
     Improve,
     NameCrowds,
+    Renounce,
     Restore,
     Revert,
     Stand,
@@ -148,7 +149,7 @@ class Floor:
         """Let shards choose who takes part in a filtered step; nothing to do where all do."""
         if terms.filtered:
             token = Token(self.loads, self.room, np.zeros(self.starts, np.int64))
-            least = int(LEAST_GAIN * float(np.abs(self.market.grid_q).mean()))
+            least = int(LEAST_GAIN * self.market.scale_q)
             contractors.ask(Choose(terms, token, self.typical_w, least))
 
     def terms(
@@ -232,7 +233,7 @@ def lay_floor(
     typical_w: int,
 ) -> Floor:
     """Give the state of the starts right after their best responses."""
-    least = 0.05 * float(np.abs(market.grid_q).mean()) + 1.0
+    least = 0.05 * market.scale_q
     mean = [
         max(float(mu[mu > 0].mean()) if bool((mu > 0).any()) else 0.0, least) for mu in starts.mu_q
     ]
@@ -339,11 +340,23 @@ def chosen_to_leave(excess: Ints, crowds: list[Crowd]) -> list[int]:
 
 
 def place_missing(
-    floor: Floor, contractors: Contractors, active: Bools, *, theta: float = 0.3
+    floor: Floor,
+    contractors: Contractors,
+    active: Bools,
+    *,
+    theta: float = 0.3,
+    use_naive: bool = True,
 ) -> None:
     """Give those without a place the cheapest that is free, the largest first."""
     mu = np.rint(floor.mu_q * theta).astype(np.int64)
-    terms = floor.terms(mu_q=mu, hard=True, share=0.5 * theta, active=active, visit=VISIT_MISSING)
+    terms = floor.terms(
+        mu_q=mu,
+        hard=True,
+        share=0.5 * theta,
+        active=active,
+        visit=VISIT_MISSING,
+        use_naive=use_naive,
+    )
     floor.run(contractors, "place", terms)
 
 
@@ -365,27 +378,41 @@ def settle_rest(
 ) -> Standing:
     """Make every start feasible and find a place for everybody if there is one.
 
-    The best state of each start on the way is the one that stays.
+    The best state of each start on the way is the one that stays; a place for everybody is better
+    than any refusal, though it cost more before the finish.
     """
-    best_cost = np.full(floor.starts, np.iinfo(np.int64).max)
+    best = np.full((3, floor.starts), np.iinfo(np.int64).max)
     for turn in range(plan.tries):
         evict(floor, contractors)
         place_missing(floor, contractors, active)
         standing = ask_standing(contractors)
-        better = standing.cost_nano < best_cost
+        rank = ranks(standing)
+        better = below(rank, best)
         contractors.ask(Stand(save=better))
-        best_cost = np.minimum(best_cost, standing.cost_nano)
+        best = np.where(better, rank, best)
         stuck = active & (standing.refused > 0) & ~floor.outside
         clean = int(((standing.refused == 0) | ~active).sum())
         if turn == plan.tries - 1 or not stuck.any() or clean >= ENOUGH_CLEAN:
             break
         force_missing(floor, contractors, stuck, ramp)
         repair(floor, contractors, stuck, ramp=ramp, plan=plan)
-    worse = standing.cost_nano > best_cost
+    worse = below(best, rank)
     if worse.any():
         standing = merged(contractors.ask(Revert(worse)))
         floor.take(standing)
     return standing
+
+
+def ranks(standing: Standing) -> Ints:
+    """[3, B] what starts are ranked by: accepted work dropped, whether any is refused, the cost."""
+    some = (standing.refused > 0).astype(np.int64)
+    return np.stack([standing.dropped, some, standing.cost_nano])
+
+
+def below(one: Ints, other: Ints) -> Bools:
+    """[B] where the first row that differs is lower in ``one``."""
+    less, same = one < other, one == other
+    return np.asarray(less[0] | (same[0] & less[1]) | (same[0] & same[1] & less[2]))
 
 
 def restore_accepted(floor: Floor, contractors: Contractors, standing: Standing) -> Standing:
@@ -444,6 +471,21 @@ def finish(
         after = merged(contractors.ask(Revert(worse)))
         floor.take(after)
     return after
+
+
+def let_choose(floor: Floor, contractors: Contractors) -> Standing:
+    """Ask everybody once more whether a place is worth it; lowers the true total or leaves it.
+
+    Whoever would rather be refused leaves, and whoever has no place takes the cheapest that is
+    free if it is worth it. So nobody pays more than being refused would cost, and no refusal is
+    for want of asking.
+    """
+    standing = merged(contractors.ask(Renounce()))
+    floor.take(standing)
+    if (standing.refused > 0).any():
+        place_missing(floor, contractors, standing.refused > 0, theta=0.0, use_naive=False)
+        standing = ask_standing(contractors)
+    return standing
 
 
 def ask_standing(contractors: Contractors) -> Standing:

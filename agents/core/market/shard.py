@@ -542,6 +542,17 @@ class ShardBook:
                 plan.site[b, row] = REFUSED
         return self.standing()
 
+    def renounce(self) -> Standing:
+        """Let those give up their places whom being refused would cost less; accepted ones stay."""
+        plan, rows = self._need_plan(), self._rows
+        slot = np.repeat(self._slot_q[None], len(self._grid), axis=0)
+        now = np.empty(len(rows.key), np.int64)
+        for b in range(plan.site.shape[0]):
+            price_rows(rows, plan, b, self._grid, slot, now)
+            dear = now.astype(np.float64) * rows.power * NANO_PER_QW > rows.refusal
+            plan.site[b][dear & (rows.accepted == 0)] = REFUSED
+        return self.standing()
+
     def restore(self, starts: Bools) -> Standing:
         """Put accepted work without a place back to its contract's place, for good."""
         plan, rows = self._need_plan(), self._rows

@@ -20,6 +20,9 @@ Bools = NDArray[np.bool_]
 Q: Final = 1 << 32
 #: Money units in one GBP.
 NANO: Final = 1_000_000_000
+#: Least scale of values, in Q units (0.001 GBP/kWh). Where energy is worth nothing, delay alone
+#: decides; steps of prices and the gap still need a measure.
+LEAST_SCALE: Final = Q // 1000
 #: Dearest price of one cell, in Q units (128 GBP/kWh).
 MAX_PRICE: Final = 1 << 39
 #: Price of a cell that cannot be used.
