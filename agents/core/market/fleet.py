@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.core.market.order import GROUPS, Keys, groups_of
-from agents.core.market.units import MAX_DELAY, MAX_PERIODS, Bools, Ints
+from agents.core.market.units import (
+    MAX_DELAY,
+    MAX_PERIODS,
+    MAX_POWER_W,
+    MAX_REFUSALS,
+    NANO,
+    Bools,
+    Ints,
+)
 from schema.errors import InputError
 
 Names = Sequence[str] | NDArray[np.str_]
@@ -217,6 +225,20 @@ def _settle_ties(key: Keys, packed: NDArray[np.uint64], chosen: Ints) -> None:
         chosen[start:stop] = run[np.argsort(key[run], kind="stable")]
 
 
+def check_refusals(whose: str, total_nano: float) -> None:
+    """Check that refusal values can be added up.
+
+    Raises:
+        InputError: They cannot.
+    """
+    if total_nano > MAX_REFUSALS:
+        msg = (
+            f"the refusal values of {whose} add up to {total_nano / NANO:.3g} GBP; at most "
+            f"{MAX_REFUSALS / NANO:.3g} GBP can be counted; give lower ones"
+        )
+        raise InputError(msg, field="refusal_value_gbp")
+
+
 def _check(fleet: Fleet) -> None:
     if len(fleet) == 0:
         return
@@ -229,16 +251,19 @@ def _check(fleet: Fleet) -> None:
     horizon = fleet.deadline - fleet.earliest
     for bad, field, allowed in (
         (fleet.power_w < 1, "power_w", "at least 1 W is allowed"),
+        (fleet.power_w > MAX_POWER_W, "power_w", f"at most {MAX_POWER_W} W is allowed"),
         (fleet.duration < 1, "duration", "at least one half hour is allowed"),
         (fleet.earliest < 0, "earliest", "periods count from the horizon's start"),
         (fleet.deadline > MAX_PERIODS, "deadline", f"at most {MAX_PERIODS} is allowed"),
         (horizon < fleet.duration, "deadline", "the window must hold the duration"),
         (fleet.omega_q < 0, "omega_q", "a delay cost is never negative"),
+        (fleet.refusal_nano < 0, "refusal_nano", "a refusal value is never negative"),
     ):
         if np.any(bad):
             at = int(np.argmax(bad))
             msg = f"{field} of workload {fleet.names[at]} of {fleet.organisation}: {allowed}"
             raise InputError(msg, field=field, workload=str(fleet.names[at]))
+    check_refusals(fleet.organisation, float(fleet.refusal_nano.astype(np.float64).sum()))
     delay = fleet.omega_q.astype(np.float64) * fleet.duration * (fleet.deadline - fleet.release)
     if float(delay.max()) > MAX_DELAY:
         at = int(np.argmax(delay))

@@ -24,6 +24,7 @@ from agents.core.market.discovery import (
     discover,
     opening_prices,
 )
+from agents.core.market.fleet import check_refusals
 from agents.core.market.order import salt_of
 from agents.core.market.outcome import Outcome
 from agents.core.market.plans import Places, Proposals, join_by_organisation
@@ -157,11 +158,15 @@ def negotiate(
             always a candidate, and accepted work is never dropped for a newcomer.
         on_round: Told of every call for proposals as soon as it is answered.
         on_phase: Told the name of each phase when it begins.
+
+    Raises:
+        InputError: The refusal values of all workloads cannot be added up.
     """
     tell = on_phase if on_phase is not None else _ignore
     counted = _Counted(contractors)
     tell("open")
     about = counted.ask(Describe())
+    check_refusals("all organisations", sum(part.refusals_nano for part in about))
     count = sum(part.workloads for part in about)
     edges = _edges(market, about, count)
     lowest = min((int(part.powers[0]) for part in about if len(part.powers)), default=0)

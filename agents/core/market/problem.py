@@ -14,17 +14,22 @@ import numpy as np
 
 from agents.core.market.units import (
     LEAST_SCALE,
+    MAX_CAPACITY_W,
     MAX_PERIODS,
     MAX_PRICE,
     Bools,
     Floats,
     Ints,
+    Q,
     price_to_q,
 )
 from schema.errors import InputError
 
 #: UK government central carbon value for 2026, 2020 prices, in GBP/kgCO2e.
 CARBON_VALUE_GBP_PER_KG = 0.264
+
+_DEAREST = MAX_PRICE / Q
+_TOO_DEAR = f"the value of energy in some cell is beyond {_DEAREST:g} GBP/kWh"
 
 GRID = -1
 """Supply of a workload period that draws from the grid."""
@@ -150,10 +155,12 @@ def build_market(
 
     Value of a cell = price_weight * price / 1000 + carbon value * intensity / 1000, GBP/kWh. The
     three tables are [S, T]. A carbon value of 0 asks for the cheapest, a price weight of 0 for
-    the cleanest plan. Capacity is rounded down to whole watts.
+    the cleanest plan. Capacity is rounded down to whole watts. A window dearer than can be counted
+    is as good as none and counts as the dearest.
 
     Raises:
-        InputError: A figure is not finite, a capacity is negative, shapes differ.
+        InputError: A figure is not finite or cannot be counted, a capacity is negative, shapes
+            differ.
     """
     for name, table in (
         ("price_gbp_per_mwh", price_gbp_per_mwh),
@@ -168,26 +175,48 @@ def build_market(
     grid = price_weight * np.asarray(price_gbp_per_mwh) / 1000.0 + per_gram * np.asarray(
         intensity_gco2_per_kwh
     )
+    if grid.size and float(np.abs(grid).max()) > _DEAREST:
+        raise InputError(_TOO_DEAR, field="grid_q")
     value = [
         price_weight * window.price_gbp_per_kwh + per_gram * window.intensity_gco2_per_kwh
         for window in windows
     ]
+    _check_windows(windows, value)
     return Market(
         sites=tuple(sites),
         region_id=np.asarray(region_id, dtype=np.int64),
         grid_q=price_to_q(grid),
-        capacity_w=np.floor(np.asarray(capacity_kw) * 1000.0 + 1e-6).astype(np.int64),
+        capacity_w=_whole_watts(capacity_kw),
         windows=tuple(windows),
-        window_q=price_to_q(np.array(value, dtype=np.float64)),
-        window_w=np.array(
-            [int(window.capacity_kw * 1000.0 + 1e-6) for window in windows], np.int64
-        ),
+        window_q=price_to_q(np.minimum(np.array(value, dtype=np.float64), _DEAREST)),
+        window_w=_whole_watts([window.capacity_kw for window in windows]),
     )
 
 
 def usable_cells(market: Market, power_w: int) -> Bools:
     """[S, T] cells whose whole capacity can hold that power."""
     return market.capacity_w >= power_w
+
+
+def _whole_watts(power_kw: Floats | Sequence[float]) -> Ints:
+    watts = np.floor(np.asarray(power_kw, dtype=np.float64) * 1000.0 + 1e-6)
+    return np.minimum(watts, MAX_CAPACITY_W).astype(np.int64)
+
+
+def _check_windows(windows: Sequence[Window], value: Sequence[float]) -> None:
+    for window, worth in zip(windows, value, strict=True):
+        if not (np.isfinite(worth) and worth >= -_DEAREST):
+            msg = (
+                f"window {window.window_id} offers energy worth {worth} GBP/kWh; a number of at "
+                f"least {-_DEAREST:g} is allowed"
+            )
+            raise InputError(msg, field="windows")
+        if not (np.isfinite(window.capacity_kw) and window.capacity_kw >= 0.0):
+            msg = (
+                f"window {window.window_id} has a capacity of {window.capacity_kw} kW; a finite "
+                "number of at least 0 is allowed"
+            )
+            raise InputError(msg, field="windows")
 
 
 def _check(market: Market) -> None:
@@ -208,8 +237,7 @@ def _check(market: Market) -> None:
         msg = f"capacity {int(market.capacity_w.min())} W is negative; at least 0 is allowed"
         raise InputError(msg, field="capacity_w")
     if int(np.abs(market.grid_q).max()) > MAX_PRICE:
-        msg = "the value of energy in some cell is beyond 128 GBP/kWh"
-        raise InputError(msg, field="grid_q")
+        raise InputError(_TOO_DEAR, field="grid_q")
     if market.windows:
         for region in np.unique(market.region_id):
             rows = market.grid_q[market.region_id == region]

@@ -23,6 +23,8 @@ class Description:
     powers: Ints
     """All powers, rising."""
     accepted: int
+    refusals_nano: int
+    """Sum of refusal values, 1e-9 GBP."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -97,6 +97,7 @@ class ShardBook:
             half_hours=int(fleet.duration.sum()),
             powers=np.sort(fleet.power_w),
             accepted=int(fleet.accepted.sum()),
+            refusals_nano=int(fleet.refusal_nano.sum()),
         )
 
     def open(

@@ -25,6 +25,12 @@ NANO: Final = 1_000_000_000
 LEAST_SCALE: Final = Q // 1000
 #: Dearest price of one cell, in Q units (128 GBP/kWh).
 MAX_PRICE: Final = 1 << 39
+#: Largest capacity; more counts as this much. Loads stay exact as floating-point numbers.
+MAX_CAPACITY_W: Final = 1 << 50
+#: Largest power of a workload, 4.29 GW.
+MAX_POWER_W: Final = 1 << 32
+#: Most that the refusal values of a conversation may add up to, in 1e-9 GBP (2.3e9 GBP).
+MAX_REFUSALS: Final = 1 << 61
 #: Price of a cell that cannot be used.
 NEVER: Final = 1 << 52
 #: A sum from here on holds a cell that cannot be used, whatever the others cost: a sum of usable
