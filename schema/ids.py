@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import date, datetime
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID, uuid5
 
@@ -54,6 +55,12 @@ def canonical(part: KeyPart) -> str:
 def row_id(table: str, *key: KeyPart) -> str:
     """Give the id of the row of ``table`` with that natural key."""
     return _uuid5(SEPARATOR.join((table, *map(canonical, key))))
+
+
+@lru_cache(maxsize=1 << 17)
+def linked_id(table: str, *key: KeyPart) -> str:
+    """Give the id of a row that many others point at; remembers those asked for last."""
+    return row_id(table, *key)
 
 
 def event_id(table: str, incarnation: str, actor: str, sequence: int) -> str:

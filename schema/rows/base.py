@@ -31,6 +31,8 @@ from schema.readings import Quality
 
 #: A row above this is refused before the spool (promise: oversize is refused early).
 MAX_ROW_BYTES = 256 * 1024
+#: Every column has a type that orjson writes as pydantic would; keys sorted, for the hash.
+_CONTENT = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
 
 
 class Lane(StrEnum):
@@ -165,19 +167,21 @@ class Row(BaseModel):
             retrieved_at: When the reply arrived; only for rows of a source.
             version: Used where the row itself carries none; rises with each revision.
         """
-        columns = self.model_dump(mode="json")
+        columns = dict(self.__dict__)
         own = columns.pop("version", None)
         columns["run_id"] = run_id
         columns.update(self.links(run_id))
-        digest = sha256(orjson.dumps(columns, option=orjson.OPT_SORT_KEYS)).digest()
+        content = orjson.dumps(columns, option=_CONTENT)
         stamped = (own if own is not None else version) if self.VERSIONED else 0
         record_id = self.row_id(run_id)
-        columns["id"] = record_id
+        stamps: dict[str, str | int | None] = {"id": record_id}
         if self.VERSIONED:
-            columns["version"] = stamped
+            stamps["version"] = stamped
         if self.STAMPED:
-            columns["retrieved_at"] = format_instant(retrieved_at) if retrieved_at else None
-        return Record(self.TABLE, record_id, stamped, orjson.dumps(columns), digest)
+            stamps["retrieved_at"] = format_instant(retrieved_at) if retrieved_at else None
+        # Content and stamps are written once each and joined: a row is written by the million.
+        body = content[:-1] + b"," + orjson.dumps(stamps)[1:]
+        return Record(self.TABLE, record_id, stamped, body, sha256(content).digest())
 
 
 class Reading(Row):

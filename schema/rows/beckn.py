@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from schema.ids import row_id
+from schema.ids import linked_id
 from schema.readings import Quality
 from schema.rows.base import Instant, Intensity, Lane, Name, Percent, RegionId, Row, Seed, Text
 
@@ -76,7 +76,7 @@ class ComputeWindowRow(Row):
 
     def links(self, run_id: str) -> Mapping[str, str | None]:
         """Point at the zone."""
-        return {"zone_id": row_id(GridZoneRow.TABLE, run_id, self.zone_code)}
+        return {"zone_id": linked_id(GridZoneRow.TABLE, run_id, self.zone_code)}
 
 
 class OfferRow(Row):
@@ -99,7 +99,7 @@ class OfferRow(Row):
 
     def links(self, run_id: str) -> Mapping[str, str | None]:
         """Point at the window."""
-        window = row_id(
+        window = linked_id(
             ComputeWindowRow.TABLE, run_id, self.bpp_id, self.item_id, self.window_starts_at
         )
         return {"window_id": window}

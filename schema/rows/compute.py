@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from schema.ids import row_id
+from schema.ids import linked_id
 from schema.messages import Performative
 from schema.rows.base import Instant, Intensity, Lane, Name, RegionId, Row, Text
 from schema.rows.beckn import JsonObject
@@ -50,7 +50,7 @@ class ComputeAssetRow(Row):
 
     def links(self, run_id: str) -> Mapping[str, str | None]:
         """Point at the owning agent."""
-        return {"agent_id": row_id("agents", run_id, self.agent_name)}
+        return {"agent_id": linked_id("agents", run_id, self.agent_name)}
 
 
 class ComputeWorkloadRow(Row):
@@ -88,7 +88,7 @@ class ComputeWorkloadRow(Row):
 
     def links(self, run_id: str) -> Mapping[str, str | None]:
         """Point at the agent."""
-        return {"agent_id": row_id("agents", run_id, self.agent_name)}
+        return {"agent_id": linked_id("agents", run_id, self.agent_name)}
 
 
 class WorkloadScheduleRow(Row):
@@ -127,12 +127,12 @@ class WorkloadScheduleRow(Row):
         window = None
         if self.window_bpp_id is not None:
             key = (self.window_bpp_id, self.window_item_id, self.window_starts_at)
-            window = row_id("compute_windows", run_id, *key)
+            window = linked_id("compute_windows", run_id, *key)
         return {
-            "workload_id": row_id(
+            "workload_id": linked_id(
                 ComputeWorkloadRow.TABLE, run_id, self.agent_name, self.workload_name
             ),
-            "asset_id": row_id(
+            "asset_id": linked_id(
                 ComputeAssetRow.TABLE, run_id, self.asset_agent_name, self.asset_name
             ),
             "window_id": window,
@@ -199,7 +199,7 @@ class AgentNegotiationRow(Row):
         if self.workload_name is None or self.workload_agent is None:
             return {"workload_id": None}
         return {
-            "workload_id": row_id(
+            "workload_id": linked_id(
                 ComputeWorkloadRow.TABLE, run_id, self.workload_agent, self.workload_name
             )
         }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pickle
 import unicodedata
 from datetime import UTC, datetime
+from hashlib import sha256
 from uuid import uuid5
 
+import orjson
 import pytest
 from pydantic import ValidationError
 
@@ -65,6 +67,26 @@ def test_a_change_of_one_figure_changes_the_hash_and_keeps_the_id() -> None:
     after = national(forecast_gco2_per_kwh=91).to_record(RUN)
     assert before.id == after.id
     assert before.sha256 != after.sha256
+
+
+def test_a_record_holds_what_pydantic_would_write_and_its_stamps() -> None:
+    row = national(
+        valid_from=datetime(2026, 1, 1, 0, 0, 0, 250_000, UTC),
+        forecast_gco2_per_kwh=0.1 + 0.2,
+        reason='wéather "x"',
+        version=3,
+    )
+    record = row.to_record(RUN, retrieved_at=END)
+    columns = row.model_dump(mode="json")
+    assert orjson.loads(record.body) == columns | {
+        "run_id": RUN,
+        "id": record.id,
+        "retrieved_at": "2026-01-01T00:30:00Z",
+    }
+    assert columns["valid_from"] == "2026-01-01T00:00:00.250000Z"
+    del columns["version"]
+    hashed = orjson.dumps(columns | {"run_id": RUN}, option=orjson.OPT_SORT_KEYS)
+    assert record.sha256 == sha256(hashed).digest()
 
 
 def test_the_rows_own_version_wins_over_the_shells() -> None:
