@@ -29,6 +29,8 @@ R = TypeVar("R")
 
 ANSWER_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 60.0
+#: An agent of many workloads stores them all, and a full spool makes it wait for the database.
+STORE_TIMEOUT_S = 600.0
 #: Ray has a killed actor back after about two seconds on a quiet machine.
 RESTART_PATIENCE_S = 60.0
 RESTART_PAUSE_S = 0.5
@@ -115,7 +117,7 @@ class RayOrganisations:
             for organisation, updates in tellings.items():
                 name, handle = self._shards[organisation][0]
                 calls.append((name, handle.tell.remote(list(updates))))
-            return gather(calls)
+            return gather(calls, timeout_s=STORE_TIMEOUT_S)
 
         patiently(say)
 

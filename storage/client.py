@@ -22,6 +22,10 @@ from storage.system_clock import SystemClock
 
 T = TypeVar("T")
 
+PUT_ROWS = 2_000
+"""Most rows of one put without an event loop. A full spool makes room for these within seconds, and
+the storage actor attends to others between two puts."""
+
 #: Columns of many records: tables, ids, versions, bodies, hashes. Travels between processes at a
 #: third of the cost of the records themselves.
 Packed = tuple[list[str], list[str], list[int], list[bytes], list[bytes]]
@@ -143,7 +147,23 @@ class StorageClient:
         return await self._tried(lambda: self._backend.checkpoint(run_id, name))
 
     def put_sync(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
-        """Do what ``put`` does, for callers without an event loop."""
+        """Do what ``put`` does, for callers without an event loop, with any number of rows.
+
+        Many go in several puts, the checkpoint with the last of them: whoever finds it finds all
+        of its rows. An interruption in between leaves rows that the same put would bring again.
+        """
+        cut = max(len(records) - 1, 0) // PUT_ROWS * PUT_ROWS
+        acks = [
+            self._put_patiently(records[first : first + PUT_ROWS], None)
+            for first in range(0, cut, PUT_ROWS)
+        ]
+        last = self._put_patiently(records[cut:], checkpoint)
+        if not acks:
+            return last
+        acks.append(last)
+        return PutAck(sum(ack.accepted for ack in acks), sum(ack.known for ack in acks), last.fill)
+
+    def _put_patiently(self, records: Sequence[Record], checkpoint: Checkpoint | None) -> PutAck:
         started = self._clock.monotonic_s()
         attempt = 0
         while True:

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -172,7 +173,7 @@ class _Unpickler(pickle.Unpickler):
 
 def _columns(kind: type, items: Sequence[object]) -> Columns:
     names = [item.name for item in fields(kind) if item.name not in _SPECIAL]
-    return {name: [getattr(item, name) for item in items] for name in names}
+    return {name: list(map(attrgetter(name), items)) for name in names}
 
 
 def _objects(kind: type, columns: Columns, **special: Sequence[object]) -> list[Any]:

@@ -31,7 +31,7 @@ from storage_samples import (
 from schema.clock import VirtualClock
 from schema.errors import AgentUnavailable, RecordConflict, SpoolFull, StorageError
 from schema.rows import Record
-from storage.client import StorageClient, pack, retry_delay, unpack
+from storage.client import PUT_ROWS, StorageClient, pack, retry_delay, unpack
 from storage.memory import MemoryStore
 from storage.ports import Checkpoint, PutAck
 from storage.service import StorageService
@@ -237,6 +237,7 @@ class Scripted:
     def __init__(self, *answers: PutAck | Exception) -> None:
         self.answers = list(answers)
         self.puts: list[Sequence[Record]] = []
+        self.checkpoints: list[Checkpoint | None] = []
 
     async def put(self, records: Sequence[Record], checkpoint: Checkpoint | None = None) -> PutAck:
         return self.put_blocking(records, checkpoint=checkpoint)
@@ -249,6 +250,7 @@ class Scripted:
         checkpoint: Checkpoint | None = None,
     ) -> PutAck:
         self.puts.append(records)
+        self.checkpoints.append(checkpoint)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -291,6 +293,18 @@ def test_the_blocking_client_pauses_between_tries() -> None:
     assert len(pauses) == 2
     assert 0 <= pauses[0] <= 0.2
     assert 0 <= pauses[1] <= 0.4
+
+
+def test_many_rows_go_in_several_puts_and_the_checkpoint_with_the_last() -> None:
+    backend = Scripted(PutAck(PUT_ROWS, 0), AgentUnavailable("away"), PutAck(1, 1999), PutAck(1, 0))
+    client = StorageClient(backend, clock=VirtualClock(START), pause=lambda _: None)  # type: ignore[arg-type]
+    kept = Checkpoint(RUN, "orchestrator", 1, b"state")
+    rows = [log(number) for number in range(2 * PUT_ROWS + 1)]
+    assert client.put_sync(rows, kept) == PutAck(PUT_ROWS + 2, 1999)
+    assert [len(put) for put in backend.puts] == [PUT_ROWS, PUT_ROWS, PUT_ROWS, 1]
+    assert backend.puts[0] == rows[:PUT_ROWS]
+    assert backend.puts[3] == rows[-1:]
+    assert backend.checkpoints == [None, None, None, kept]
 
 
 def test_retries_never_wait_more_than_five_seconds() -> None:
