@@ -48,6 +48,9 @@ def prepare(home: Path, *, single_machine: bool = True) -> Path:
     if single_machine:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray notes every call for its dashboard, 3 kB each, up to 100,000 of them: in a live run its
+    # head would grow by some 300 MB.
+    os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
     # One thread a kernel call unless the market asks for more: actors times threads must not
     # outgrow the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -97,7 +97,7 @@ def _name(pid: int, launched: Launched) -> str:
     if pid == launched.pid:
         return "driver"
     line = command_line(pid)
-    title = line.split("(")[0].split(".")[0] if line.startswith("ray::") else "ray's own"
+    title = line.split("(")[0].split(".")[0].split(" ")[0].rpartition("/")[2]
     return f"{title} {pid}"
 
 

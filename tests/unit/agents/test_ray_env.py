@@ -21,6 +21,7 @@ from agents.ray_env import prepare
 print(prepare(Path(sys.argv[1])))
 print(os.environ["RAY_AUTH_MODE"], os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"])
 print(os.environ["RAY_AUTH_TOKEN_PATH"])
+print(os.environ["RAY_task_events_report_interval_ms"])
 """
 
 
@@ -38,13 +39,19 @@ def prepared(home: Path, **environment: str) -> subprocess.CompletedProcess[str]
 def test_the_token_and_the_folder_of_ray_are_closed_to_others(tmp_path: Path) -> None:
     first, second = prepared(tmp_path), prepared(tmp_path)
     assert first.returncode == 0, first.stderr
-    parent, modes, token = first.stdout.splitlines()
+    parent, modes, token, _ = first.stdout.splitlines()
     assert modes == "token 0"
     assert stat.S_IMODE(Path(parent).stat().st_mode) == 0o700
     assert stat.S_IMODE(Path(token).stat().st_mode) == 0o600
     assert len(Path(token).read_text()) == 64
     assert first.stdout == second.stdout
     Path(parent).rmdir()
+
+
+def test_ray_keeps_no_log_of_calls_unless_somebody_wants_it(tmp_path: Path) -> None:
+    assert prepared(tmp_path).stdout.splitlines()[3] == "0"
+    wanted = prepared(tmp_path, RAY_task_events_report_interval_ms="1000")
+    assert wanted.stdout.splitlines()[3] == "1000"
 
 
 def test_any_other_authentication_mode_is_refused(tmp_path: Path) -> None:
