@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from agents.organisation import Source as OrganisationSource
 from scenarios.live.cadence import Cadence
 from scenarios.live.pipeline import LivePipeline
 from scenarios.live.stage_local import LocalLiveStage
@@ -56,11 +57,21 @@ class Stepped:
 
 @asynccontextmanager
 async def stepped(
-    scenario: Scenario, start: datetime, folder: Path, *, interval_s: float, seed: int = 0
+    scenario: Scenario,
+    start: datetime,
+    folder: Path,
+    *,
+    interval_s: float,
+    seed: int = 0,
+    organisations: Mapping[str, OrganisationSource] | None = None,
+    store: MemoryStore | None = None,
 ) -> AsyncIterator[Stepped]:
-    """Open a live stage over sockets; at the end everything is in its store."""
+    """Open a live stage over sockets; at the end everything is in its store.
+
+    ``store`` and ``folder`` of an earlier one make it a second start.
+    """
     clocks = {name: StepClock(start) for name in ("pipeline", *SOURCES)}
-    store = MemoryStore()
+    store = store or MemoryStore()
     with ExitStack() as stack:
         urls: dict[str, str] = {}
         for source in Source:
@@ -75,6 +86,7 @@ async def stepped(
             clocks=clocks.__getitem__,
             interval_s=interval_s,
             seed=seed,
+            organisations=organisations,
         )
         cadence = Cadence(interval_s=interval_s)
         pipeline = LivePipeline(stage, clocks["pipeline"], SOURCES, cadence=cadence)
