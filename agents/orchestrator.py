@@ -34,7 +34,7 @@ from agents.remote import RayDesk, RayOrganisations
 from agents.storing import storage_by_name
 from schema.messages import MANAGER
 from schema.orders import OrderResult, WindowOrder, WindowUpdate
-from schema.periods import HALF_HOUR
+from schema.periods import HALF_HOUR, half_hour_start
 from schema.rows import Record
 from storage.grid_state import GridState
 from storage.ports import Checkpoint
@@ -66,6 +66,11 @@ class Organisations(Hall, Protocol):
 
     def announce(self) -> tuple[Site, ...]:
         """Have every organisation store its sites; give them all, in a fixed order."""
+        ...
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The organisations that are there."""
         ...
 
     def register(self, tick: int) -> list[Registration]:
@@ -159,7 +164,9 @@ class Orchestrator:
             begun = run.begun if run.begun is not None and run.begun.call == call else None
             inputs = begun or Begun(
                 call,
-                view_of(self._storage.grid_state(now)),
+                view_of(
+                    self._storage.grid_state(now, origin=half_hour_start(run.manager.opened(now)))
+                ),
                 tuple(self._organisations.register(tick)),
                 tuple(updates),
             )
@@ -230,14 +237,19 @@ class Orchestrator:
         if kept is None:
             return _Now(0, Manager(sites, self._options), RunDigest(), begun=begun)
         saved: Saved[TickReport] = unpack(kept.blob)
-        manager = Manager(sites, self._options, saved.state)
+        known = {contract.organisation for contract in saved.state.ledger}
+        absent = known - self._organisations.names
+        manager = Manager(sites, self._options, saved.state, absent=absent)
         return _Now(saved.number, manager, saved.digest, saved.call, saved.report, begun)
 
     def _note(self, inputs: Begun, number: int) -> None:
         self._storage.put_sync([], Checkpoint(self._run_id, BEGUN, number, pack_begun(inputs)))
 
     def _store(self, result: TickResult, saved: Saved[TickReport]) -> None:
-        self._organisations.tell(result.tellings)
+        there = self._organisations.names
+        self._organisations.tell(
+            {name: updates for name, updates in result.tellings.items() if name in there}
+        )
         rows = [*result.messages, *result.schedules]
         self._storage.put_sync(
             [row.to_record(self._run_id) for row in rows],

@@ -26,7 +26,12 @@ from agents.core.auditing.reading import (
     workload_of,
 )
 from schema.messages import Performative
-from schema.periods import half_hour_number
+from schema.periods import ceil_half_hour, half_hour_number
+
+#: Words about a workload that give its place back.
+RELEASES = frozenset({Performative.CANCEL, Performative.FAILURE})
+#: Words that are said outside of a market, in a conversation without prices.
+NOTICES = RELEASES | {Performative.REJECT_PROPOSAL}
 
 __all__ = ["RULES", "AuditReport", "Violation", "audit"]
 
@@ -52,7 +57,15 @@ class _Books:
     awards: list[Award] = field(default_factory=list)
     standing: dict[Workload, Award] = field(default_factory=dict)
     refused: dict[Workload, Row] = field(default_factory=dict)
+    revisions: dict[Workload, int] = field(default_factory=dict)
+    """Of the last contract, also of one that was given back."""
     cells: int = 0
+
+    def stand(self, award: Award) -> None:
+        """Enter a contract as the one that stands."""
+        self.awards.append(award)
+        self.standing[award.key] = award
+        self.revisions[award.key] = award.revision
 
 
 def audit(
@@ -96,8 +109,11 @@ def _check_conversation(name: str, rows: Sequence[Row], books: _Books, found: Fi
     words.check_doubles(rows, found)
     words.check_rounds(name, rows, found)
     words.check_bounds(name, rows, found)
-    now = half_hour_number(instant(rows[0]["sent_at"]))
+    # What has begun when a conversation is held is not offered, and does not move any more.
+    now = half_hour_number(ceil_half_hour(instant(rows[0]["sent_at"])))
     fresh = _take_words(rows, now, books, found)
+    if all(row["round"] == 0 and row["performative"] in NOTICES for row in rows):
+        return
     words.check_answers(name, rows, {**books.standing, **books.refused}, found)
     tables = read_tables(name, rows, found)
     if tables is None:
@@ -130,6 +146,8 @@ def _take_words(rows: Sequence[Row], now: int, books: _Books, found: Findings) -
                 fresh.append(award)
         elif row["performative"] == Performative.INFORM and row["workload_name"] is not None:
             _take_switch(row, now, books, found)
+        elif row["performative"] in RELEASES and row["workload_name"] is not None:
+            _release(row, now, books, found)
         elif row["performative"] == Performative.REJECT_PROPOSAL:
             key = workload_of(row)
             books.refused[key] = row
@@ -139,6 +157,26 @@ def _take_words(rows: Sequence[Row], now: int, books: _Books, found: Findings) -
                 detail = f"{'/'.join(key)} held a contract and was refused"
                 found.add(9, detail, [books.standing[key].row, row])
     return fresh
+
+
+def _release(row: Row, now: int, books: _Books, found: Findings) -> None:
+    """Let a contract go, but for what of it lies in half hours that have begun."""
+    key = workload_of(row)
+    before = books.standing.pop(key, None)
+    books.refused[key] = row
+    if not row["content"]["segments"]:
+        return
+    if before is None:
+        found.add(11, f"{'/'.join(key)} keeps a part of a contract that it never had", [row])
+        return
+    after = read_switch(row, before, found)
+    if after is None:
+        return
+    contracts.check_stop(before, after, now, found)
+    if after.revision == before.revision:
+        books.standing[key] = before
+    else:
+        books.stand(after)
 
 
 def _take_switch(row: Row, now: int, books: _Books, found: Findings) -> None:
@@ -154,13 +192,12 @@ def _take_switch(row: Row, now: int, books: _Books, found: Findings) -> None:
         detail = f"{after.who}: revision {after.revision} follows revision {before.revision}"
         found.add(11, detail, [before.row, row])
     contracts.check_switch(before, after, now, found)
-    books.awards.append(after)
-    books.standing[after.key] = after
+    books.stand(after)
 
 
 def _enter(award: Award, now: int, books: _Books, found: Findings) -> None:
     before = books.standing.get(award.key)
-    due = 1 if before is None else before.revision + 1
+    due = 1 + books.revisions.get(award.key, 0)
     if award.revision != due:
         detail = f"{award.who}: revision {award.revision} is awarded where {due} is due"
         found.add(11, detail, [award.row] if before is None else [before.row, award.row])
@@ -168,5 +205,4 @@ def _enter(award: Award, now: int, books: _Books, found: Findings) -> None:
         detail = f"{award.who} had started and was moved"
         found.add(9, detail, [before.row, award.row])
     contracts.check_slot(award, books.work.get(award.key), books.sites, found)
-    books.awards.append(award)
-    books.standing[award.key] = award
+    books.stand(award)

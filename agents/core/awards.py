@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from agents.core.accounting import Account, Figures, account_segment, add_up
+from agents.core.data_policy import made_up, reach_of, words_on
 from agents.core.ledger import Contract, Segment
 from agents.core.log import ConversationLog, instant_of, segment_content
 from agents.core.market.outcome import Outcome
@@ -16,6 +17,7 @@ from agents.core.market.plans import Places
 from agents.core.market.problem import GRID
 from agents.core.market.units import NANO, Q
 from agents.core.run_state import Booked, RunState
+from agents.core.view import GridView
 from schema.messages import Performative
 
 #: 0.5 h times 1 W at one price unit, in GBP.
@@ -45,6 +47,7 @@ class Awarder:
         origin: Half-hour number of its period 0.
         state: Of the run.
         figures: Intensity and price of the time.
+        view: What the market was made of.
         carbon_value_gbp_per_kg: As the market was valued.
     """
 
@@ -55,12 +58,16 @@ class Awarder:
         origin: int,
         state: RunState,
         figures: Figures,
+        view: GridView,
         carbon_value_gbp_per_kg: float,
     ) -> None:
         self.outcome = outcome
         self._origin = origin
         self._state = state
         self._figures = figures
+        self._view = view
+        self._any_made_up = view.on_synthetic(view.periods)
+        self._age = words_on(reach_of(view))
         self._carbon_value = carbon_value_gbp_per_kg
         self._windows = {
             window.window_id: index for index, window in enumerate(outcome.market.windows)
@@ -204,6 +211,21 @@ class Awarder:
         }
 
     def _why(self, contract: Contract, offer: Offer) -> str:
+        return f"{self._choice(contract, offer)}{self._doubts(offer)}"
+
+    def _doubts(self, offer: Offer) -> str:
+        """Say what the figures are worth that a slot rests on; nothing where they are fresh."""
+        if self._any_made_up and any(
+            segment.window_id is None
+            and made_up(
+                self._view, self._state.sites[segment.site].region_id, segment.first, segment.end
+            )
+            for segment in offer.segments
+        ):
+            return "; on figures that were made up for want of published ones"
+        return self._age
+
+    def _choice(self, contract: Contract, offer: Offer) -> str:
         mean = offer.total.intensity_gco2_per_kwh
         baseline = self._state.accounts[contract.key].baseline.intensity_gco2_per_kwh
         words = "carbon unknown" if mean is None else f"{mean:.0f} gCO2/kWh"

@@ -6,7 +6,7 @@ where a plan draws more in some half hour than was booked before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -84,6 +84,12 @@ class Bookings:
         self.attempts[key] = result.order.attempt
         if result.outcome is OrderOutcome.BOOKED:
             self.loads[key] = tuple(round(kw * 1000) for kw in result.order.load_kw)
+
+    def drop(self, windows: Container[str]) -> None:
+        """Drop all that is known of windows that are past."""
+        for table in (self.loads, self.attempts):
+            for key in [key for key in table if key[0] in windows]:
+                del table[key]
 
     def forget(self, window_id: str, organisation: str) -> None:
         """Drop what was booked of a window that its provider withdrew or changed."""

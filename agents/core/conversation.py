@@ -42,7 +42,7 @@ from agents.core.view import GridView, market_of, window_id
 from schema.errors import AgentUnavailable
 from schema.messages import Performative
 from schema.orders import OrderOutcome, OrderResult
-from schema.periods import format_instant, half_hour_number, half_hour_start
+from schema.periods import format_instant, half_hour_start
 from schema.rows import AgentNegotiationRow, WorkloadScheduleRow
 
 REPLY_WITHIN = timedelta(seconds=30)
@@ -81,6 +81,9 @@ class ManagerOptions:
     forecast_shift: float = 0.10
     """Mean change of the grid's value, as a part of its mean, that calls for a conversation."""
     quality: Quality = Quality.NORMAL
+    keep_over: int | None = None
+    """For how long work that is over is remembered; None for the whole run, as its re-scoring and
+    its sums need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +119,28 @@ def hold(
     view: GridView,
     why: str,
     *,
+    people: Sequence[Contract],
+    figures: Figures,
     options: ManagerOptions,
     digest: RunDigest,
     hall: Hall,
     desk: BookingDesk,
 ) -> Held:
-    """Hold a conversation and change the state by what was agreed."""
-    talk = _Talk(state, now, view, why, options, digest)
+    """Hold a conversation and change the state by what was agreed.
+
+    Args:
+        state: Of the run.
+        now: The run's clock.
+        view: What the market is made of; its origin is the first half hour on offer.
+        why: What it is held for.
+        people: Who takes part.
+        figures: What energy is accounted by: only what was published or estimated from that.
+        options: How to decide.
+        digest: Takes every decision.
+        hall: The contractors.
+        desk: Orders windows.
+    """
+    talk = _Talk(state, now, view, why, people, figures, options, digest)
     talk.negotiate(hall)
     talk.book(desk, hall)
     return talk.close()
@@ -137,16 +155,18 @@ class _Talk:
         now: datetime,
         view: GridView,
         why: str,
+        people: Sequence[Contract],
+        figures: Figures,
         options: ManagerOptions,
         digest: RunDigest,
     ) -> None:
         self._state, self._now, self._view, self._why = state, now, view, why
         self._options, self._digest = options, digest
-        self._origin = half_hour_number(now)
-        self._figures: Figures = state.figures(view)
+        self._origin = view.origin
+        self._figures = figures
         self._id = f"{state.conversations:04d}"
         state.conversations += 1
-        self._people = state.ledger.participants(self._origin, options.horizon)
+        self._people = people
         end = max(contract.deadline for contract in self._people)
         self._periods = min(end - self._origin, options.horizon)
         self._keys = {contract.key for contract in self._people}
@@ -295,6 +315,7 @@ class _Talk:
                 origin=self._origin,
                 state=self._state,
                 figures=self._figures,
+                view=self._view,
                 carbon_value_gbp_per_kg=self._options.carbon_value_gbp_per_kg,
             )
         return self._known

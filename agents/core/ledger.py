@@ -6,7 +6,7 @@ depends on where a conversation's horizon began.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -26,6 +26,13 @@ class State(StrEnum):
     COMPLETED = "completed"
     MISSED = "missed"
     """No contract, and no time left to get one."""
+    CANCELLED = "cancelled"
+    """Called off by its owner; of work that had started the segments end when it was."""
+
+    @property
+    def over(self) -> bool:
+        """Say whether nothing can happen to it any more."""
+        return self in {State.COMPLETED, State.MISSED, State.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,10 @@ class Contract:
         """Say whether a conversation may still place it."""
         return self.state in {State.WAITING, State.AWARDED}
 
+    def in_time(self, opened: int) -> bool:
+        """Say whether it can still meet its deadline when nothing starts before ``opened``."""
+        return max(self.release, opened) + self.duration <= self.deadline
+
     @property
     def energy_kwh(self) -> float:
         """Energy of the whole workload."""
@@ -98,8 +109,20 @@ class Ledger:
         """Find a contract by its workload's key."""
         return self._by_key[key]
 
-    def register(self, registration: Registration, *, dearest_gbp_per_kwh: float) -> list[Contract]:
-        """Take up workloads; one that is known already is left as it stands."""
+    def find(self, keys: Iterable[int]) -> list[Contract]:
+        """Give the contracts of some workloads; those that are unknown are left out."""
+        return [self._by_key[key] for key in keys if key in self._by_key]
+
+    def register(
+        self, registration: Registration, *, dearest_gbp_per_kwh: float, opened: int = 0
+    ) -> list[Contract]:
+        """Take up workloads; one that is known already is left as it stands.
+
+        Args:
+            registration: What their agent tells of them.
+            dearest_gbp_per_kwh: Largest value of the horizon, for refusal values not stated.
+            opened: First half hour that is still open: none could have run before.
+        """
         stated = registration.refusal_nano
         refusal = np.where(
             stated >= 0,
@@ -122,34 +145,38 @@ class Ledger:
                 key=key,
                 power_w=int(registration.power_w[row]),
                 duration=int(registration.duration[row]),
-                release=int(registration.release[row]),
+                release=max(int(registration.release[row]), opened),
                 deadline=int(registration.deadline[row]),
                 regions=registration.regions[row],
                 home=int(registration.home[row]),
                 interruptible=bool(registration.interruptible[row]),
                 priority=int(registration.priority[row]),
                 refusal_nano=int(refusal[row]),
+                revision=0 if registration.revision is None else int(registration.revision[row]),
             )
             self.contracts.append(contract)
             self._by_key[key] = contract
             fresh.append(contract)
         return fresh
 
-    def advance(self, now: int) -> list[Contract]:
+    def advance(self, now: int, opened: int | None = None) -> list[Contract]:
         """Move states on to half hour ``now``; give the contracts whose state changed.
 
-        Work whose first half hour lies before ``now`` has started and never moves again; work
-        whose last one does is complete; waiting work that can no longer meet its deadline is
-        missed.
+        Work whose first half hour is not open any more has started and never moves again; work
+        whose last one lies before ``now`` is complete; waiting work that can no longer meet its
+        deadline is missed.
+
+        Args:
+            now: The half hour it is.
+            opened: The first that has not begun: ``now`` at its very start, else the next one.
         """
+        opened = now if opened is None else opened
         changed: list[Contract] = []
         for contract in self.contracts:
             state = contract.state
-            if state is State.WAITING and max(contract.release, now) + contract.duration > (
-                contract.deadline
-            ):
+            if state is State.WAITING and not contract.in_time(opened):
                 contract.state = State.MISSED
-            if state is State.AWARDED and contract.segments[0].first < now:
+            if state is State.AWARDED and contract.segments[0].first < opened:
                 contract.state = State.STARTED
             if contract.state is State.STARTED and contract.segments[-1].end <= now:
                 contract.state = State.COMPLETED
@@ -169,6 +196,20 @@ class Ledger:
             if contract.movable
             and max(contract.release, now) + contract.duration <= min(contract.deadline, end)
         ]
+
+    def forget(self, before: int) -> list[Contract]:
+        """Drop what has been over since before a half hour; gives what was dropped."""
+        gone = [
+            contract
+            for contract in self.contracts
+            if contract.state.over
+            and (contract.segments[-1].end if contract.segments else contract.deadline) < before
+        ]
+        for contract in gone:
+            del self._by_key[contract.key]
+        if gone:
+            self.contracts = list(self._by_key.values())
+        return gone
 
     def committed_w(self, now: int, periods: int, sites: int, keys: set[int]) -> Ints:
         """[sites, periods] watts from ``now`` on of contracts that are not among ``keys``."""

@@ -19,6 +19,7 @@ STATUS = {
     State.STARTED: WorkloadStatus.RUNNING,
     State.COMPLETED: WorkloadStatus.COMPLETED,
     State.MISSED: WorkloadStatus.REFUSED,
+    State.CANCELLED: WorkloadStatus.CANCELLED,
 }
 
 

@@ -6,7 +6,8 @@ from it decides as the one before would have.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from agents.core.ledger import Ledger, Segment
 from agents.core.market.negotiate import WarmStart
 from agents.core.market.units import Floats, Ints
 from agents.core.view import GridView, Site, WindowOffer
+from schema.errors import ConfigurationError
 
 _DAY = 48
 
@@ -81,17 +83,60 @@ class RunState:
     last: int | None = None
     """Half hour of the last conversation."""
     conversations: int = 0
+    opened: int = 0
+    """First half hour that was still open at the last tick; nothing starts before it."""
+    unheard: set[int] = field(default_factory=set)
+    """Workloads that have not taken part in a conversation yet, for want of figures."""
 
     @property
     def site_region(self) -> Ints:
         """[S] region of each site."""
         return np.array([site.region_id for site in self.sites], np.int64)
 
+    def take_sites(self, sites: Sequence[Site]) -> frozenset[int]:
+        """Take up the sites as they are announced; gives the places of those with less power.
+
+        A site that is known keeps its place, which contracts name. One that is not announced any
+        more has no power.
+
+        Raises:
+            ConfigurationError: A site has moved to another distribution area.
+        """
+        now = {site.name: site for site in sites}
+        weaker = []
+        kept: list[Site] = []
+        for place, site in enumerate(self.sites):
+            after = now.pop(site.name, None)
+            if after is None:
+                after = replace(site, first=0, capacity_kw=np.zeros(1), lasting=True)
+            if after.region_id != site.region_id:
+                raise ConfigurationError(
+                    f"site {site.name} was in region {site.region_id} and is now in region "
+                    f"{after.region_id}; give the new place another name",
+                    site=site.name,
+                )
+            if after.lasting and after.capacity_kw[-1] < site.capacity_kw[-1]:
+                weaker.append(place)
+            kept.append(after)
+        self.sites = (*kept, *now.values())
+        return frozenset(weaker)
+
     def see(self, view: GridView) -> None:
         """Take up the windows on offer."""
         for offer in view.windows:
             if offer.unusable() is None:
                 self.offers[offer.window_id] = offer
+
+    def forget(self, before: int) -> None:
+        """Drop what has been over since before a half hour: workloads, windows and their orders."""
+        for contract in self.ledger.forget(before):
+            del self.accounts[contract.key]
+            self.unheard.discard(contract.key)
+        gone = {name for name, offer in self.offers.items() if offer.end < before}
+        for name in gone:
+            del self.offers[name]
+        self.closed_windows -= gone
+        self.bookings.drop(gone)
 
     def figures(self, view: GridView) -> Figures:
         """Give what accounting needs, windows no longer on offer included."""

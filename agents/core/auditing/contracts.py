@@ -57,6 +57,17 @@ def check_switch(before: Award, after: Award, now: int, found: Findings) -> None
             found.add(9, detail, rows)
 
 
+def check_stop(before: Award, after: Award, now: int, found: Findings) -> None:
+    """Work that is called off runs on to the end of the half hour it is in, and no longer."""
+    due = {half_hour: cell for half_hour, cell in before.cells.items() if half_hour < now}
+    if after.cells != due:
+        detail = (
+            f"{after.who} was called off and keeps {len(after.cells)} half hours; {len(due)} had "
+            f"begun before {_at(now)}"
+        )
+        found.add(9, detail, [before.row, after.row])
+
+
 def _check_places(
     award: Award, allowed: Sequence[int], sites: Mapping[str, Site], found: Findings
 ) -> None:

@@ -129,8 +129,8 @@ def test_a_row_is_read_whole() -> None:
         (
             {"duration_min": 600},
             (
-                "duration_min 600 needs 20 whole half hours, but between earliest_start and deadline "
-                "lie 16"
+                "duration_min 600 needs 20 whole half hours, but between earliest_start and "
+                "deadline lie 16"
             ),
         ),
         ({"allowed_regions": [3, 3]}, "allowed_regions [3, 3] names a region twice"),
@@ -138,8 +138,8 @@ def test_a_row_is_read_whole() -> None:
         (
             {"refusal_value_gbp": -1.0, "priority": 11},
             (
-                "priority is 11: Input should be less than or equal to 9; refusal_value_gbp is -1.0: "
-                "Input should be greater than or equal to 0"
+                "priority is 11: Input should be less than or equal to 9; refusal_value_gbp is "
+                "-1.0: Input should be greater than or equal to 0"
             ),
         ),
     ],
