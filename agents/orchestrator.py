@@ -37,7 +37,7 @@ from schema.orders import OrderResult, WindowOrder, WindowUpdate
 from schema.periods import HALF_HOUR, half_hour_start
 from schema.rows import Record
 from storage.grid_state import GridState
-from storage.ports import Checkpoint
+from storage.ports import Checkpoint, Filter, JsonObject, Order
 
 #: Under which the inputs of a tick are saved that has ordered windows.
 BEGUN = f"{MANAGER}-begun"
@@ -52,6 +52,17 @@ class Storage(Protocol):
 
     def checkpoint(self, name: str) -> Checkpoint | None:
         """Give what was saved last under a name."""
+        ...
+
+    def select(
+        self,
+        table: str,
+        columns: Sequence[str],
+        filters: Sequence[Filter] = (),
+        order: Sequence[Order] = (),
+        limit: int | None = None,
+    ) -> list[JsonObject]:
+        """Read rows of this run from the database."""
         ...
 
     def grid_state(
@@ -235,12 +246,26 @@ class Orchestrator:
         kept, noted = self._storage.checkpoint(MANAGER), self._storage.checkpoint(BEGUN)
         begun = None if noted is None else unpack_begun(noted.blob)
         if kept is None:
-            return _Now(0, Manager(sites, self._options), RunDigest(), begun=begun)
+            manager = Manager(sites, self._options)
+            manager.state.conversations = self._held_before()
+            return _Now(0, manager, RunDigest(), begun=begun)
         saved: Saved[TickReport] = unpack(kept.blob)
         known = {contract.organisation for contract in saved.state.ledger}
         absent = known - self._organisations.names
         manager = Manager(sites, self._options, saved.state, absent=absent)
         return _Now(saved.number, manager, saved.digest, saved.call, saved.report, begun)
+
+    def _held_before(self) -> int:
+        """Count the conversations that the run's log has, by another installation or disk."""
+        if not self._options.counts_on:
+            return 0
+        newest = self._storage.select(
+            "agent_negotiations",
+            ("conversation_id",),
+            order=(Order("sent_at", descending=True),),
+            limit=1,
+        )
+        return max((int(str(row["conversation_id"])) + 1 for row in newest), default=0)
 
     def _note(self, inputs: Begun, number: int) -> None:
         self._storage.put_sync([], Checkpoint(self._run_id, BEGUN, number, pack_begun(inputs)))

@@ -40,11 +40,14 @@ class BlockingStorage:
         columns: Sequence[str],
         filters: Sequence[Filter] = (),
         order: Sequence[Order] = (),
+        limit: int | None = None,
     ) -> list[JsonObject]:
         """Read rows of this run from the database, without much patience."""
         mine = equal("run_id", self._run_id)
         return asyncio.run(
-            self._reader.select(table, columns=columns, filters=[mine, *filters], order=order)
+            self._reader.select(
+                table, columns=columns, filters=[mine, *filters], order=order, limit=limit
+            )
         )
 
     def grid_state(

@@ -82,8 +82,11 @@ class ManagerOptions:
     """Mean change of the grid's value, as a part of its mean, that calls for a conversation."""
     quality: Quality = Quality.NORMAL
     keep_over: int | None = None
-    """For how long work that is over is remembered; None for the whole run, as its re-scoring and
-    its sums need."""
+    """For how many half hours work that is over is remembered; None for the whole run, as its
+    re-scoring and its sums need."""
+    counts_on: bool = False
+    """Whether the run may have been held before by one whose state is lost: then conversations are
+    counted on from those in the database."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ REFRESH_S = 60.0
 NAMESPACE = "gridpact-live"
 #: Of synthetic readings and of ties in the market: the same at every start.
 SEED = 0
+#: Half hours for which the manager remembers work that is over: two days.
+KEEP_OVER = 96
 
 
 def start(
@@ -155,7 +157,10 @@ def _stage(
         organisations,
         live_run_id(settings),
         ManagerOptions(
-            seed=SEED, carbon_value_gbp_per_kg=settings.carbon_value_gbp_per_tonne / 1000.0
+            seed=SEED,
+            carbon_value_gbp_per_kg=settings.carbon_value_gbp_per_tonne / 1000.0,
+            keep_over=KEEP_OVER,
+            counts_on=True,
         ),
         cluster=cluster,
         state_file=endpoint.state_file,
