@@ -150,7 +150,7 @@ def questions(draw: st.DrawFn) -> tuple[Market, list[Work], int]:
 
 
 @given(questions())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_answers_equal_the_best_of_all_places(asked: tuple[Market, list[Work], int]) -> None:
     market, works, seed = asked
     (book,) = opened(market, works)

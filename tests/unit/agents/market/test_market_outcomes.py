@@ -22,7 +22,7 @@ AS_LARGE = -1
 
 
 @given(instances(), st.sampled_from(Quality), st.integers(1, 8))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_an_outcome_keeps_every_rule(
     drawn: tuple[Instance, int], quality: Quality, shards: int
 ) -> None:
@@ -34,7 +34,7 @@ def test_an_outcome_keeps_every_rule(
 
 
 @given(instances(largest=120), st.integers(1, 8))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_an_outcome_of_the_ways_of_large_fleets_keeps_every_rule(
     drawn: tuple[Instance, int], shards: int
 ) -> None:
@@ -131,7 +131,7 @@ def test_the_order_workloads_are_given_in_changes_nothing() -> None:
 
 
 def test_the_cheapest_of_the_starts_that_miss_nobody_stands() -> None:
-    made = make_instance(200, seed=7, periods=96, utilisation=0.5, organisations=2)
+    made = make_instance(100, seed=7, periods=96, utilisation=0.4, organisations=2)
     outcome = hold(made.market, made.fleets, Options(seed=7))
     assert len(outcome.starts_nano) == 8
     assert outcome.refused == 0
