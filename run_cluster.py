@@ -23,6 +23,7 @@ from fetchers.cli_parse import parse
 from scenarios.cli import app as scenarios_app
 from scenarios.cli_replay import replay
 from scenarios.live.cli_start import start
+from scenarios.live.cli_submit import cancel, submit
 from scenarios.ops.cli_backfill import backfill
 from scenarios.ops.cli_check import check
 from scenarios.ops.cli_record import record
@@ -48,6 +49,8 @@ app.command()(check)
 app.command()(backfill)
 app.command()(record)
 app.command()(start)
+app.command()(submit)
+app.command()(cancel)
 app.command()(plan)
 app.command()(parse)
 app.add_typer(inspect_app, name="inspect")

@@ -13,9 +13,9 @@ from rich.console import Console
 from schema.errors import InputError
 from storage.embedded.attach import attach_or_start
 from storage.migrations import migrate
-from storage.ports import Filter, Order, equal
+from storage.ports import Filter, Order, Store, equal
 from storage.settings_loader import load_settings
-from storage.supabase_store import SupabaseStore, from_state_file
+from storage.supabase_store import from_state_file
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -28,7 +28,7 @@ IN_ORDER = (Order("sent_at"), Order("conversation_id"), Order("sequence"))
 class Reader:
     """Reads one run."""
 
-    def __init__(self, store: SupabaseStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     async def all(

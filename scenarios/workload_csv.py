@@ -43,6 +43,8 @@ WORKLOAD_COLUMNS = (
     "delay_cost_gbp_per_kwh_h",
     "refusal_value_gbp",
 )
+#: Those of a workload itself.
+BATCH_COLUMNS = WORKLOAD_COLUMNS[2:]
 WINDOW_COLUMNS = (
     "item_id",
     "name",
@@ -83,6 +85,21 @@ def read_workloads(path: Path, found: Collector) -> list[Arrival]:
         if tick is not None and workload is not None and before == len(found.faults):
             arrivals.append((row["organisation"].strip(), tick, workload))
     return arrivals
+
+
+def read_submissions(path: Path, found: Collector) -> list[tuple[int, str, Workload]]:
+    """Read workloads to submit: line, agent ("" where the row names none), and workload.
+
+    The columns are those of the batch planner, and ``agent_name`` and ``priority`` if wanted.
+    """
+    read: list[tuple[int, str, Workload]] = []
+    for line, row in read_csv(path, BATCH_COLUMNS, ("agent_name", "priority"), found):
+        if found.full:
+            break
+        workload = _workload(line, row, found)
+        if workload is not None:
+            read.append((line, row.get("agent_name", "").strip(), workload))
+    return read
 
 
 def _workload(line: int, row: Row, found: Collector) -> Workload | None:
