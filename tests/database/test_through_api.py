@@ -94,7 +94,7 @@ def test_the_secret_key_reads_every_table_and_view(service: Client, api_run: str
         if name in ALL_TABLES:
             assert len(found) == (14 if name == "uk_regions" else 1), name
     assert service.rows(f"current_grid_status?run_id=eq.{api_run}&select=run_id")
-    assert service.send("POST", "rpc/schema_version", {}).json() == 8
+    assert service.send("POST", "rpc/schema_version", {}).json() == 9
 
 
 def test_the_publishable_key_reads_facts_and_nothing_private(public: Client, api_run: str) -> None:
