@@ -51,8 +51,6 @@ REFRESH_S = 60.0
 NAMESPACE = "gridpact-live"
 #: Of synthetic readings and of ties in the market: the same at every start.
 SEED = 0
-#: Half hours for which the manager remembers work that is over: two days.
-KEEP_OVER = 96
 
 
 def start(
@@ -149,19 +147,14 @@ def _stage(
     refresh_interval_s: float | None,
 ) -> RayLiveStage:
     """Put the stage together; nothing starts yet."""
-    from agents.core.conversation import ManagerOptions
+    from scenarios.live.stage import live_options
     from scenarios.live.stage_ray import RayLiveStage
 
     return RayLiveStage(
         sources,
         organisations,
         live_run_id(settings),
-        ManagerOptions(
-            seed=SEED,
-            carbon_value_gbp_per_kg=settings.carbon_value_gbp_per_tonne / 1000.0,
-            keep_over=KEEP_OVER,
-            counts_on=True,
-        ),
+        live_options(SEED, settings.carbon_value_gbp_per_tonne / 1000.0),
         cluster=cluster,
         state_file=endpoint.state_file,
         spool=spool_folder(home, endpoint),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from agents.core.conversation import ManagerOptions
 from agents.orchestrator import TickReport
 from fetchers.report import PollReport
 from schema.orders import WindowUpdate
@@ -18,6 +19,19 @@ from schema.rows import ALL_TABLES, AgentRow, ScenarioRunRow
 from schema.rows.system import AgentKind, AgentStatus
 from storage.client import StorageClient
 from storage.ports import equal
+
+#: Half hours for which the manager remembers work that is over: two days.
+KEEP_OVER = 96
+
+
+def live_options(seed: int, carbon_value_gbp_per_kg: float) -> ManagerOptions:
+    """Say how the manager of a live run decides: as a replay's, but there is no end."""
+    return ManagerOptions(
+        seed=seed,
+        carbon_value_gbp_per_kg=carbon_value_gbp_per_kg,
+        keep_over=KEEP_OVER,
+        counts_on=True,
+    )
 
 
 class LiveStage(Protocol):

@@ -12,7 +12,6 @@ from uuid import uuid4
 import httpx
 
 from agents.compute import ComputeAgent
-from agents.core.conversation import ManagerOptions
 from agents.core.market.contractors import shard_groups
 from agents.local import LocalOrganisations
 from agents.orchestrator import Orchestrator, TickReport
@@ -24,7 +23,7 @@ from fetchers.factory import make_fetcher
 from fetchers.fetcher import Fetcher
 from fetchers.report import PollReport
 from scenarios.cast import IN_PROCESS, STORAGE, base_url, fetcher_name
-from scenarios.live.stage import Bookkeeping, Pulse
+from scenarios.live.stage import Bookkeeping, Pulse, live_options
 from schema.clock import Clock
 from schema.messages import MANAGER
 from schema.orders import OrderResult, WindowOrder, WindowUpdate
@@ -130,7 +129,7 @@ class LocalLiveStage(Bookkeeping):
         }
         return Orchestrator(
             self.run_id,
-            ManagerOptions(seed=self._seed),
+            live_options(self._seed, self._settings.carbon_value_gbp_per_tonne / 1000.0),
             storage=storage,
             organisations=LocalOrganisations(agents),
             desk=self,
