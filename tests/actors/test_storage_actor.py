@@ -27,6 +27,7 @@ from storage_samples import (
 
 from schema.errors import AgentUnavailable, RecordConflict, StorageUnavailable
 from schema.rows.system import AgentKind
+from storage.ports import Checkpoint
 
 if TYPE_CHECKING:
     from agents.supervisor import Cluster
@@ -91,6 +92,22 @@ async def test_an_acknowledged_row_is_known_to_the_next_life(launch: Launch) -> 
     assert after.digest() == before.digest()
     assert after.version == before.version
     assert not after.intensity_gco2_per_kwh.flags.writeable
+
+
+async def test_a_checkpoint_outlives_the_process_that_took_it(launch: Launch) -> None:
+    from storage.client import StorageClient
+
+    backend = launch()
+    client = StorageClient(backend, patience_s=60)
+    first, second = (Checkpoint(RUN, "orchestrator", n, bytes([n]) * 500_000) for n in (1, 2))
+    await client.put([run_record(), agent("a")], first)
+    _kill(backend)
+    assert await client.checkpoint(RUN, "orchestrator") == first
+    # In a thread, as agents do it: they have no event loop.
+    await asyncio.to_thread(client.put_sync, [agent("b")], second)
+    _kill(backend)
+    assert await client.checkpoint(RUN, "orchestrator") == second
+    assert await client.checkpoint(RUN, "north") is None
 
 
 async def test_our_errors_cross_processes_as_themselves(launch: Launch) -> None:
