@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agents import pages, stories
-from agents.core.audit import AuditReport, audit
+from agents.core.audit import RELEASES, AuditReport, audit
 from agents.reader import IN_ORDER, LATEST, Reader, Row, ask
 from schema.errors import InputError
 from storage.ports import Filter, Operator, Order, equal
@@ -98,12 +98,21 @@ def negotiations(
 def schedule(*, run: Run = LATEST, as_json: Json = False, as_csv: Csv = False) -> None:
     """When and where each workload runs."""
 
-    async def question(reader: Reader) -> tuple[Row, list[Row]]:
+    async def question(reader: Reader) -> tuple[Row, list[Row], list[Row]]:
         found = await reader.run(run)
-        return found, await reader.all("workload_schedules", run=found)
+        released = [performative.value for performative in RELEASES]
+        told = [
+            Filter("performative", Operator.IN, released),
+            Filter("workload_name", Operator.IS_NULL, value=False),
+        ]
+        return (
+            found,
+            await reader.all("workload_schedules", run=found),
+            await reader.all("agent_negotiations", run=found, filters=told),
+        )
 
-    found, rows = ask(question)
-    lines = stories.schedule(rows)
+    found, rows, releases = ask(question)
+    lines = stories.schedule(rows, releases)
     how = form(as_json=as_json, as_csv=as_csv)
     write_rows(
         pages.schedule(lines) if how is Form.TABLE else lines,
@@ -148,7 +157,7 @@ def workload(
         write_rows(said, how)
         return
     title = f"Workload {one['workload_name']} of {pages.run_title(found)}"
-    write_facts(pages.workload(one, _standing(booked)), title=title)
+    write_facts(pages.workload(one, _standing(booked, said)), title=title)
     write_rows(
         pages.messages(said, about_one=True),
         how,
@@ -157,9 +166,10 @@ def workload(
     )
 
 
-def _standing(booked: Sequence[Row]) -> list[Row]:
+def _standing(booked: Sequence[Row], said: Sequence[Row]) -> list[Row]:
     highest = max((row["revision"] for row in booked), default=0)
-    return [row for row in booked if row["revision"] == highest]
+    gone = max(stories.given_back(said).values(), default=-1)
+    return [row for row in booked if row["revision"] == highest > gone]
 
 
 @app.command()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from agents.core.audit import RELEASES
 from schema.messages import Performative
 from schema.periods import HALF_HOUR, parse_instant
 
@@ -29,7 +30,7 @@ def conversations(negotiations: Sequence[Row]) -> list[dict[str, Any]]:
             {
                 "conversation": name,
                 "at": last["sent_at"],
-                "why": content.get("why"),
+                "why": content.get("why") or content.get("reason"),
                 "workloads": content.get("workloads"),
                 "rounds": sum(not _is_settled(row) for row in calls),
                 "messages": len(rows),
@@ -99,14 +100,24 @@ def says(row: Row) -> str:
             return str(content.get("reason", ""))
 
 
-def schedule(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The schedule that stands: of each workload the rows of its highest revision."""
+def schedule(rows: Sequence[Row], releases: Sequence[Row] = ()) -> list[dict[str, Any]]:
+    """The schedule that stands: of each workload the rows of its highest revision.
+
+    Args:
+        rows: Of ``workload_schedules``.
+        releases: Messages that gave a place back; a revision up to theirs stands no more, but for
+            what they say is kept.
+    """
     highest: dict[tuple[str, str], int] = {}
     for row in rows:
         key = (row["agent_name"], row["workload_name"])
         highest[key] = max(highest.get(key, -1), row["revision"])
+    gone = given_back(releases)
     standing = [
-        row for row in rows if row["revision"] == highest[row["agent_name"], row["workload_name"]]
+        row
+        for row in rows
+        if (key := (row["agent_name"], row["workload_name"]))
+        and highest[key] == row["revision"] > gone.get(key, -1)
     ]
     standing.sort(
         key=lambda row: (instant(row["starts_at"]), row["agent_name"], row["workload_name"])
@@ -130,6 +141,17 @@ def schedule(rows: Sequence[Row]) -> list[dict[str, Any]]:
         }
         for row in standing
     ]
+
+
+def given_back(messages: Sequence[Row]) -> dict[tuple[str, str], int]:
+    """Give the workloads whose place was given back whole, and up to which revision."""
+    gone: dict[tuple[str, str], int] = {}
+    for message in messages:
+        content = message["content"]
+        if message["performative"] in RELEASES and content.get("segments") == []:
+            key = (message["workload_agent"], message["workload_name"])
+            gone[key] = max(gone.get(key, -1), content["revision"])
+    return gone
 
 
 def sources(logs: Sequence[Row], fetchers: Sequence[Row] = ()) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """What an orchestrator must know to go on, as bytes.
 
-A run's state holds several objects a workload, which pickle one by one at 100 microseconds a
-workload. Here they are written as columns of plain values, which takes a twentieth of that; what is
-small is pickled as it is. Reading makes objects of our own types and of nothing else.
+A run's state holds several objects a workload, and to pickle them one by one takes long. Here they
+are written as columns of plain values; what is small is pickled as it is. Reading makes objects of
+our own types and of nothing else.
 """
 
 from __future__ import annotations
