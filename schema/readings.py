@@ -39,11 +39,19 @@ class Rejected:
     """One row of a reply that cannot be used.
 
     ``where`` is a path into the payload (``data[3].intensity`` or ``row 17``); ``reason`` says
-    which value was found and what is allowed.
+    which value was found and what is allowed. Both may quote the source; what no log or database
+    takes (lone surrogates, NUL) is written as an escape.
     """
 
     where: str
     reason: str
+
+    def __post_init__(self) -> None:
+        for name in ("where", "reason"):
+            written = getattr(self, name)
+            kept = written.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+            if kept != written:
+                object.__setattr__(self, name, kept)
 
 
 @dataclass(frozen=True, slots=True)

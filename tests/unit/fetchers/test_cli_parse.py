@@ -258,3 +258,18 @@ def test_a_parser_that_breaks_is_named_with_what_it_broke_on(tmp_path: Path) -> 
     reply.write_text("{}")
     with pytest.raises(SourcePayloadInvalid, match=r"broken: the parser failed .*KeyError"):
         run("broken", "prices", reply)
+
+
+def test_a_rejection_that_quotes_half_a_character_can_be_printed(tmp_path: Path) -> None:
+    """An offer for an item of that name: the reason quotes it, and JSON cannot hold it."""
+    reply = json.loads((PAYLOADS / "beckn/on_discover_traps.json").read_text())
+    document = reply.get("payload", reply)
+    (offer, *_) = document["message"]["catalogs"][0]["beckn:offers"]
+    offer["beckn:items"] = ["\ud800", "a\x00b"]
+    file = tmp_path / "reply.json"
+    file.write_text(json.dumps(reply))
+    answer = run_json("beckn", "on-discover", file)
+    told = " ".join(item["reason"] for item in answer["rejected"])
+    assert "\\ud800" in told
+    assert "\ud800" not in told
+    assert "\x00" not in told
