@@ -67,7 +67,12 @@ def main() -> None:
     # A stop from a service manager is the same wish as Ctrl-C: leave by the stop protocol.
     for wish in (signal.SIGINT, signal.SIGTERM):
         signal.signal(wish, _interrupt)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code == EXIT_INTERRUPTED:
+        # All is done; one more signal while Python takes itself apart would only change the code.
+        for wish in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(wish, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -8,6 +8,7 @@ process of the machine.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ from schema.rows.system import AgentKind
 START_TIMEOUT_S = 60.0
 STOP_BUDGET_S = 6.0
 END_WITHIN_S = 3.0
+_DEAF_EVERY_S = 0.005
 
 #: The storage actor must run where its spool file lies; everybody else may move.
 SPOOL = {"spool": 1.0}
@@ -216,7 +218,8 @@ class Cluster:
     def _shut_down(self) -> None:
         """End Ray, and see that its processes have ended before this one does."""
         ours = family(os.getpid(), str(self._temp)) if self._address is None else set()
-        ray.shutdown()
+        with _own_sigterm(), _deaf_to_sigterm():
+            ray.shutdown()
         deadline = time.monotonic() + END_WITHIN_S
         while (left := {pid for pid in ours if is_alive(pid)}) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -228,7 +231,10 @@ class Cluster:
 
 @contextlib.contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep what this program does at SIGTERM: Ray would end all actors without a word."""
+    """Keep what this program does at SIGTERM.
+
+    Ray's start would end all actors at it without a word, and its end leaves the system's own way.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -237,6 +243,31 @@ def _own_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, ours)
+
+
+@contextlib.contextmanager
+def _deaf_to_sigterm() -> Iterator[None]:
+    """Outlive a SIGTERM while Ray ends.
+
+    Early in its end Ray puts back the system's own way, which is to die at once, and takes a
+    second for the rest. Python cannot set a handler from another thread, C can.
+    """
+    over = threading.Event()
+    ignore = ctypes.cast(int(signal.SIG_IGN), ctypes.c_void_p)
+    set_signal = ctypes.CDLL(None).signal
+    set_signal.restype = ctypes.c_void_p
+
+    def keep() -> None:
+        while not over.wait(_DEAF_EVERY_S):
+            set_signal(int(signal.SIGTERM), ignore)
+
+    keeper = threading.Thread(target=keep, name="deaf-to-sigterm", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
 
 
 def where_am_i() -> tuple[str, int]:
