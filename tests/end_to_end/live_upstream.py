@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import Counter
@@ -21,6 +22,9 @@ from replay_world import World
 
 from scenarios.loader import load
 from scenarios.scenario import Scenario
+from schema.rows import ComputeWorkloadRow
+from schema.rows.compute import WorkloadStatus
+from storage.supabase_store import SupabaseStore
 
 SCENARIO = "windy-night"
 _EXPORT = re.compile(r"^export (\w+)=(\S+)$", re.MULTILINE)
@@ -105,6 +109,51 @@ def _rows(connection: Any, table: str, run_id: str) -> list[dict[str, Any]]:
 
 def _plain(value: Any) -> Any:
     return float(value) if type(value).__name__ == "Decimal" else value
+
+
+SITES = """
+[[organisations]]
+name = "north"
+sites = [
+    { name = "inverness", region_id = 1, capacity_kw = 100 },
+    { name = "exeter", region_id = 11, capacity_kw = 100 },
+]
+"""
+
+
+def submit(world: World, run_id: str, name: str, now: datetime) -> None:
+    """Insert a workload of north as its owner would: 20 kWh within the next half day."""
+    row = ComputeWorkloadRow(
+        agent_name="north",
+        workload_name=name,
+        power_kw=10.0,
+        duration_min=120,
+        earliest_start=now,
+        deadline=now + timedelta(hours=12),
+        allowed_regions=[1, 11],
+        status=WorkloadStatus.SUBMITTED,
+    )
+
+    async def insert() -> None:
+        store = SupabaseStore(world.gate.url, world.server.endpoint.secret_key)
+        try:
+            await store.ingest({"compute_workloads": [row.to_record(run_id, version=0).body]})
+        finally:
+            await store.close()
+
+    asyncio.run(insert())
+
+
+def status_of(world: World, run_id: str, name: str) -> str | None:
+    """Give how a workload stands in Supabase."""
+    url = world.server.endpoint.database_url
+    assert url is not None
+    with closing(psycopg.connect(url)) as connection:
+        found = connection.execute(
+            "select status from public.compute_workloads where run_id = %s and workload_name = %s",
+            [run_id, name],
+        ).fetchone()
+    return None if found is None else str(found[0])
 
 
 def doubled(world: World, run_id: str) -> dict[str, int]:

@@ -13,8 +13,18 @@ from typing import Any
 
 import pytest
 from live_truth import checked, counts, falsehoods
-from live_upstream import Upstream, doubled, run_row, sent_by_source, served, tables_of
-from process_kit import Finished, run
+from live_upstream import (
+    SITES,
+    Upstream,
+    doubled,
+    run_row,
+    sent_by_source,
+    served,
+    status_of,
+    submit,
+    tables_of,
+)
+from process_kit import Finished, Launched, run
 from replay_world import World
 
 from scenarios.live.run import live_run_id
@@ -137,20 +147,27 @@ def test_a_run_on_the_real_clock_would_be_another(once: Once) -> None:
 
 @pytest.mark.long
 def test_a_pipeline_goes_on_through_killed_actors_and_stops_in_time(world: World) -> None:
-    """One run: a dead source, a killed fetcher, killed storage, a second start, SIGTERM."""
+    """One run: work submitted, a dead source, every kind of actor killed, SIGTERM twice."""
+    sites = world.folder / "sites.toml"
+    world.folder.mkdir(parents=True, exist_ok=True)
+    sites.write_text(SITES)
     with served(world, "killed", "--faults", "neso:hang") as upstream:
-        launched = world.launch("start", "--interval", "5", **upstream.environment)
+        offset_s = float(upstream.environment["GRIDPACT_CLOCK_OFFSET_S"])
+        run_id = live_run_id(Settings.model_construct(clock_offset_s=offset_s))
+        settings = {**upstream.environment, "GRIDPACT_SITES": str(sites)}
+        launched = world.launch("start", "--interval", "5", **settings)
         launched.until("a tick", lambda: " tick 1:" in launched.said, 120)
         second = run(
             "start",
             home=world.home,
             folder=world.folder,
-            environment={**world.environment, **upstream.environment},
+            environment={**world.environment, **settings},
         )
         assert second.code == 2
         assert f"process {launched.pid}" in second.complaint()
+        _place(world, launched, run_id, "before", upstream)
 
-        for title in ("FetcherActor", "StorageActor"):
+        for title in ("FetcherActor", "StorageActor", "OrchestratorShell", "ComputeShell"):
             before = set(launched.actors(title))
             ticks = launched.said.count(" tick ")
             launched.kill(title)
@@ -162,6 +179,8 @@ def test_a_pipeline_goes_on_through_killed_actors_and_stops_in_time(world: World
             launched.until(
                 "two ticks", lambda ticks=ticks: launched.said.count(" tick ") > ticks + 1
             )
+        _place(world, launched, run_id, "after", upstream)
+
         pressed = time.monotonic()
         launched.terminate()
         # An impatient operator: it must change nothing.
@@ -173,12 +192,7 @@ def test_a_pipeline_goes_on_through_killed_actors_and_stops_in_time(world: World
     assert took <= STOP_WITHIN_S
     assert launched.left_running() == []
     assert "Traceback" not in finished.err
-    assert "stopping already" in finished.err
-    run_id = live_run_id(
-        Settings.model_construct(
-            clock_offset_s=float(upstream.environment["GRIDPACT_CLOCK_OFFSET_S"])
-        )
-    )
+
     assert doubled(world, run_id) == {}
     tables = tables_of(world, run_id)
     assert falsehoods(upstream.scenario, tables) == []
@@ -190,7 +204,14 @@ def test_a_pipeline_goes_on_through_killed_actors_and_stops_in_time(world: World
     # Whoever was killed was away for some seconds; nobody else was asked late.
     assert told["neso"]["problem"] is not None
     assert all(told[name]["lag_s"] <= 1.0 for name in SOURCES), told
+    found = world.run("inspect", "audit", "--run", run_id, "--json").json()
+    assert (found["ok"], found["awarded"]) == (True, 2)
     _logs_are_json_without_the_key(world)
+
+
+def _place(world: World, launched: Launched, run_id: str, name: str, upstream: Upstream) -> None:
+    submit(world, run_id, name, upstream.now)
+    launched.until(f"a place for {name}", lambda: status_of(world, run_id, name) == "awarded", 60)
 
 
 def _logs_are_json_without_the_key(world: World) -> None:
