@@ -199,7 +199,9 @@ def add_order(
                 currency=line.currency,
                 price_stability=line.price_stability,
             )
-    _add_incentive(envelope, view, sink)
+    if view.action == "on_status":
+        # What was paid is known at the end; elsewhere such details are a provider's slip.
+        _add_incentive(envelope, view, sink)
 
 
 def alert_text(view: OrderView) -> str | None:

@@ -366,3 +366,10 @@ def test_impossible_times_reject_the_window_and_nothing_else(times: dict[str, st
     parsed = parse_on_discover(body, CONTEXT)
     assert set(windows(parsed)) == {"good"}
     assert [one.where for one in parsed.rejected] == ["message.catalogs[0].items[0]"]
+
+
+def test_only_a_status_says_what_was_paid(payload: Payload) -> None:
+    body = payload("on_status")
+    assert len(rows(parse_callback(body, CONTEXT), FlexibilityPriceRow)) == 1
+    update = body.replace(b'"on_status"', b'"on_update"')
+    assert rows(parse_callback(update, CONTEXT), FlexibilityPriceRow) == []
