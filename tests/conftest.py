@@ -15,7 +15,8 @@ pytest_plugins = ["embedded_fixtures", "upstream_fixtures"]
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the developer's own settings."""
+    """No test sees the developer's own settings, nor the width of the terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     for name in list(os.environ):
         if name.startswith("SUPABASE_") or (
             name.startswith("GRIDPACT_") and not name.startswith("GRIDPACT_TEST_")
