@@ -22,7 +22,7 @@ from storage.embedded.supervisor import EmbeddedSupabase
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(120)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("operated-home")
     yield folder

@@ -206,8 +206,12 @@ def started_at(pid: int) -> str:
 
 
 def waiting_rows(home: Path) -> dict[str, int]:
-    """Count the rows of each run that wait in a home's only spool."""
-    (path,) = (home / "spool").glob("*/spool.db")
+    """Count the rows of each run that wait in a home's spool of replays."""
+    (path,) = (
+        path
+        for path in (home / "spool").glob("*/spool.db")
+        if not path.parent.name.endswith("-live")
+    )
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
         return dict(
             connection.execute(
