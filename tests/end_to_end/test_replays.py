@@ -269,6 +269,7 @@ def test_killed_actors_change_nothing(plain: Seen, world: World) -> None:
     _same_rows(killed, calm)
 
 
+@pytest.mark.long
 def test_another_seed_in_four_shards_decides_as_in_one_process(
     plain: Seen, world: World, digest_in_process: Callable[..., str]
 ) -> None:

@@ -34,7 +34,7 @@ SERIES = {
 #: Forecasts for peaks and troughs of demand, which are no half-hourly series.
 POINTS = "1-day-ahead-points"
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ MADE_UP = {
     "wholesale_prices": ("valid_from", "market"),
 }
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

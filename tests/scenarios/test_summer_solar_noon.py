@@ -14,7 +14,7 @@ NAME = "summer-solar-noon"
 SATURDAY = datetime(2026, 6, 20, tzinfo=UTC)
 DAY, HALF_HOUR = timedelta(days=1), timedelta(minutes=30)
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
