@@ -28,7 +28,8 @@ CORRUPTIONS = {
         (
             "update workload_schedules set starts_at = starts_at + interval '30 minutes',"
             " ends_at = ends_at + interval '30 minutes' where id = ("
-            " select id from workload_schedules where run_id = %(run)s order by id limit 1)"
+            " select id from workload_schedules where run_id = %(run)s"
+            " order by starts_at desc, id limit 1)"
             " returning id"
         ),
         11,
