@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import ray
 from ray.actor import ActorHandle
 
@@ -34,6 +36,8 @@ STORE_TIMEOUT_S = 600.0
 #: Ray has a killed actor back after about two seconds on a quiet machine.
 RESTART_PATIENCE_S = 60.0
 RESTART_PAUSE_S = 0.5
+#: From this size on a message is put into the object store once; below, a copy to each is faster.
+PUT_FROM_BYTES = 100_000
 
 Shard = tuple[str, ActorHandle[Any]]
 """Name and handle of an actor."""
@@ -57,14 +61,14 @@ class RayContractors:
 
     def ask(self, question: Question[R]) -> list[R]:
         """Put a question to every shard at once; answers in token order."""
-        shared = ray.put(question)
+        shared = _to_send(question)
         return gather(
             [(name, handle.ask.remote(self._id, shared)) for name, handle in self._shards]
         )
 
     def relay(self, step: Step, token: Token) -> Token:
         """Send the token through every shard in order; through leads only if the step says so."""
-        shared = ray.put(step)
+        shared = _to_send(step)
         travelling: Any = token
         for _, handle in self._leads if step.lead_only else self._shards:
             travelling = handle.relay.remote(self._id, shared, travelling)
@@ -194,6 +198,22 @@ def patiently(ask: Callable[[], R], *, patience_s: float = RESTART_PATIENCE_S) -
             if time.monotonic() - began > limit:
                 raise
             time.sleep(RESTART_PAUSE_S)
+
+
+def _to_send(message: object) -> Any:
+    """Give a message as it is, or a reference to it where it is large."""
+    return ray.put(message) if _bytes_of(message) >= PUT_FROM_BYTES else message
+
+
+def _bytes_of(message: object) -> int:
+    """Add up the arrays of a message, however deep."""
+    if isinstance(message, np.ndarray):
+        return int(message.nbytes)
+    if isinstance(message, tuple | list):
+        return sum(map(_bytes_of, message))
+    if is_dataclass(message):
+        return sum(_bytes_of(getattr(message, field.name)) for field in fields(message))
+    return 0
 
 
 def gather(calls: Sequence[tuple[str, Any]], *, timeout_s: float = ANSWER_TIMEOUT_S) -> list[Any]:

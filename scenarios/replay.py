@@ -33,6 +33,8 @@ from schema.rows.system import RunKind, RunState
 SETTLING = timedelta(hours=1)
 """How long after the last tick the sources are asked once more, for the last outturns."""
 DRAIN_TIMEOUT_S = 300.0
+HEARTBEAT_EVERY = 4
+"""Ticks between two heartbeats; the last tick has one too."""
 LAST_WORD_S = 2.0
 """How long a run that ends badly tries to say so; stopping must not take long."""
 
@@ -128,7 +130,8 @@ class Replay:
             report = self._stage.decide(tick, now, updates)
             self._tally.decided(report)
             self._stage.set_clock(now)
-            self._stage.heartbeat(now)
+            if tick % HEARTBEAT_EVERY == 0 or tick == self._scenario.ticks - 1:
+                self._stage.heartbeat(now)
             self._show(tick + 1, now, report)
             self._pause(max(0.0, self._pace_s - (self._monotonic() - began)))
         assert report is not None, "a scenario has at least one tick"
@@ -144,7 +147,8 @@ class Replay:
         self._poll(after)
         self._last = self._stage.rescore(self._scenario.start, after)
         self._progress.say(f"waiting for {self._stage.backlog()} rows on their way to Supabase")
-        self._stage.drain(DRAIN_TIMEOUT_S)
+        # Whoever reads that the run is done finds all its rows.
+        self._stage.flush(DRAIN_TIMEOUT_S)
         summary = self._outcome(last, {}, self._monotonic() - started).to_json()
         for name in ("rows", "shards", "supabase"):
             del summary[name]

@@ -52,8 +52,12 @@ class Stage(Protocol):
         """Count the rows on their way to the database."""
         ...
 
+    def flush(self, timeout_s: float) -> None:
+        """Wait until everything is in the database."""
+        ...
+
     def drain(self, timeout_s: float) -> Mapping[str, int]:
-        """Wait until everything is in the database; count the run's rows by table."""
+        """Flush, bring the views up to date, and count the run's rows by table."""
         ...
 
     def heartbeat(self, now: datetime) -> None:

@@ -161,9 +161,13 @@ class LocalStage:
         status: Any = self._wait(self._client.status())
         return int(status["depth"])
 
-    def drain(self, timeout_s: float) -> Mapping[str, int]:
+    def flush(self, timeout_s: float) -> None:
         """See ``Stage``."""
         self._wait(self._client.barrier(timeout_s))
+
+    def drain(self, timeout_s: float) -> Mapping[str, int]:
+        """See ``Stage``; a store in memory has no views to bring up to date."""
+        self.flush(timeout_s)
         return {
             table: self._wait(self._client.count(table, [equal("run_id", self._run_id)]))
             for table in ALL_TABLES[1:]

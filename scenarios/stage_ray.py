@@ -200,9 +200,13 @@ class RayStage:
         status: Any = self._wait(self._client.status())
         return int(status["depth"])
 
-    def drain(self, timeout_s: float) -> Mapping[str, int]:
+    def flush(self, timeout_s: float) -> None:
         """See ``Stage``."""
         patiently(lambda: self._wait(self._client.barrier(timeout_s)))
+
+    def drain(self, timeout_s: float) -> Mapping[str, int]:
+        """See ``Stage``."""
+        self.flush(timeout_s)
         self._wait(self._client.refresh_views())
 
         async def counts() -> list[int]:
