@@ -74,6 +74,8 @@ class EmptyStage:
         del timeout_s
         return {}
 
+    def flush(self, timeout_s: float) -> None: ...
+
     def heartbeat(self, now: datetime) -> None: ...
 
     def shards(self) -> tuple[ShardFigures, ...]:
