@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.settings_loader import load_settings
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
@@ -15,7 +17,8 @@ pytest_plugins = ["embedded_fixtures", "upstream_fixtures"]
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the developer's own settings, nor the width of the terminal."""
+    """No test sees the settings of the developer or of another test, nor the terminal's width."""
+    load_settings.cache_clear()
     monkeypatch.delenv("COLUMNS", raising=False)
     for name in list(os.environ):
         if name.startswith("SUPABASE_") or (

@@ -19,7 +19,6 @@ from run_cluster import run as run_cluster
 from scenarios.ops import checkup, cli_check
 from scenarios.serve.server import UpstreamServer
 from schema.settings import Settings
-from storage.settings_loader import load_settings
 from storage.system_clock import SystemClock
 from storage.throwaway import SCENARIO
 
@@ -275,6 +274,4 @@ def test_a_token_that_others_can_read_fails(check: Check, tmp_path: Path) -> Non
 
 def test_settings_that_cannot_be_read_are_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUPABASE_URL", "https://x.supabase.co")
-    load_settings.cache_clear()
     assert run_cluster(["check"]) == 2
-    load_settings.cache_clear()

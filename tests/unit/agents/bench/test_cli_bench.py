@@ -13,9 +13,6 @@ from agents.core.market.digest import digest_of
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from storage.settings_loader import load_settings
-
-    load_settings.cache_clear()
     monkeypatch.setenv("GRIDPACT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")
 
