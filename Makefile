@@ -4,9 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
-# Rules, in-process replays and SQL share the cores; whatever times or kills processes has them alone.
-PARALLEL := tests/unit tests/scenarios tests/serve tests/contract tests/database
-SERIAL := tests/embedded tests/actors tests/end_to_end
+# Rules, in-process replays, SQL and its servers share the cores; Ray clusters have them alone.
+PARALLEL := tests/unit tests/scenarios tests/serve tests/contract tests/database tests/embedded
+SERIAL := tests/actors tests/end_to_end
 SOURCES := schema storage fetchers agents scenarios tests run_cluster.py
 
 .PHONY: help setup demo test test-long lint format clean
@@ -38,9 +38,9 @@ demo: setup ## replay windy-night through Ray into Supabase
 
 test: setup ## format, lint, types, import contracts, and the test suite
 	@$(MAKE) --no-print-directory lint
-	@echo "tests of rules, replays and SQL, on all cores"
+	@echo "tests of rules, replays and the embedded Supabase, on all cores"
 	@$(BIN)/python -m pytest -q -m 'not long and not live' -n auto --dist loadfile $(PARALLEL)
-	@echo "tests with servers and clusters that are killed and timed, one after the other"
+	@echo "tests with Ray clusters whose processes are killed, one after the other"
 	@$(BIN)/python -m pytest -q -m 'not long and not live' $(SERIAL)
 
 test-long: setup ## what takes longer than the suite may

@@ -154,6 +154,7 @@ def test_an_orchestrator_killed_in_the_midst_of_ticks_leaves_no_trace(
     assert_same(found, calm)
 
 
+@pytest.mark.long
 def test_an_orchestrator_made_anew_for_every_tick_leaves_no_trace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calm: Outcome
 ) -> None:

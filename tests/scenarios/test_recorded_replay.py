@@ -8,11 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from recording_world import World, record_once
 
 from scenarios.loader import load
 
 
+@pytest.mark.long
 def test_a_recording_is_replayed_and_its_negotiations_audited(
     replay_locally: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -114,7 +114,13 @@ def calm(replay_locally: Replayer) -> Any:
     return replay_locally(str(MINI), run_id=RUN)
 
 
-@pytest.mark.parametrize("fault", list(StoreFault))
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=() if fault is StoreFault.NO_ANSWER else pytest.mark.long)
+        for fault in StoreFault
+    ],
+)
 def test_an_outage_leaves_no_trace_in_what_is_decided_or_stored(
     replay_locally: Replayer, calm: Any, tmp_path: Path, fault: StoreFault
 ) -> None:
