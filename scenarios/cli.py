@@ -14,7 +14,6 @@ from scenarios.faults import scenario_error
 from scenarios.import_series import GapPolicy, read_factors
 from scenarios.importer import ImportPlan, import_scenario
 from scenarios.loader import bundled, check, load
-from scenarios.scenario import Scenario
 from schema.errors import InputError
 from schema.periods import parse_instant
 from storage.present import form, write_json, write_rows
@@ -84,11 +83,8 @@ def validate(scenario: Which, seed: Seed = None, json_: Json = False) -> None:  
         return
     if faults or found is None:
         raise scenario_error(scenario, faults)
-    typer.echo(f"{found.name} is valid: {found.ticks} ticks, {_workload_count(found)} workloads")
-
-
-def _workload_count(found: Scenario) -> int:
-    return sum(len(found.workloads(name)) for name in found.organisations)
+    count = sum(found.workload_counts().values())
+    typer.echo(f"{found.name} is valid: {found.ticks} ticks, {count} workloads")
 
 
 @app.command("import")

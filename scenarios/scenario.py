@@ -6,6 +6,7 @@ only wants its workloads never makes the weather.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -257,6 +258,15 @@ class Scenario:
         rows = np.flatnonzero(fleet.organisation == index).tolist()
         return [(int(fleet.arrival_tick[i]), self._workload(fleet, i)) for i in rows]
 
+    def workload_counts(self) -> dict[str, int]:
+        """Count each organisation's workloads, without making them."""
+        given = self.given.workloads
+        if given is not None:
+            owners = Counter(owner for owner, _, _ in given)
+            return {name: owners[name] for name in self.organisations}
+        counts = np.bincount(self.fleet().organisation, minlength=len(self.organisations))
+        return dict(zip(self.organisations, counts.tolist(), strict=True))
+
     def assets(self, organisation: str, seed: int | None = None) -> list[Asset]:
         """Give an organisation's sites with their capacity."""
         owner = self._organisation(organisation)
@@ -376,7 +386,6 @@ class Scenario:
 
     def summary(self) -> dict[str, Any]:
         """Give what ``scenarios show`` tells, as JSON values."""
-        counts = {name: len(self.workloads(name)) for name in self.organisations}
         sites = {o.name: [s.region_id for s in o.sites] for o in self.file.organisations}
         given = self.given
         return {
@@ -388,7 +397,7 @@ class Scenario:
             "tick_min": self.file.tick_min,
             "horizon_periods": self.horizon_periods,
             "seed": self.seed,
-            "workloads": counts,
+            "workloads": self.workload_counts(),
             "site_regions": sites,
             "windows": len(self.windows),
             "faults": len(self.file.faults),

@@ -191,6 +191,7 @@ def test_workloads_from_csv_are_loaded_with_their_ticks(tmp_path: Path) -> None:
     assert workload.periods == 4
     # 50 kW, the replay's 48 half hours and 96 more.
     assert [a.capacity_kw for a in scenario.assets("north")] == [[50.0] * 144] * 2
+    assert scenario.workload_counts() == {"north": 1}
 
 
 @pytest.mark.parametrize(

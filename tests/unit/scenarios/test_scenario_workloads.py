@@ -132,6 +132,11 @@ def test_three_organisations_hold_one_site_a_region(name: str) -> None:
     assert sorted(regions) == list(range(1, 15))
 
 
+def test_workloads_are_counted_as_they_would_be_made(windy: Scenario) -> None:
+    made = {name: len(windy.workloads(name)) for name in windy.organisations}
+    assert windy.workload_counts() == made
+
+
 def test_ids_are_unique_over_all_organisations(windy: Scenario) -> None:
     names = [w.workload_name for o in windy.organisations for _, w in windy.workloads(o)]
     assert len(set(names)) == len(names) == 200
