@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,15 +115,20 @@ def plain(world: World, interrupted: Interrupted) -> Seen:
     other.write_text("0" * 64)
     other.chmod(0o600)
     temp = _temp_parent(launched)
+    with ThreadPoolExecutor(3) as pool:
+        joins = {
+            "with_token": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token},
+            "other_token": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(other)},
+            "no_token": {"RAY_AUTH_MODE": "disabled"},
+        }
+        answers = {name: pool.submit(_join, address, **how) for name, how in joins.items()}
     seen: dict[str, Any] = {
         "listeners": listeners(tree),
         "ss": _ss(tree),
         "secret_in": _secret_in(launched, world, temp),
         "state_files": _modes(world.home.rglob("hosted-*.json")),
         "temp_mode": stat.S_IMODE(temp.stat().st_mode),
-        "with_token": _join(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=token),
-        "other_token": _join(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(other)),
-        "no_token": _join(address, RAY_AUTH_MODE="disabled"),
+        **{name: answer.result() for name, answer in answers.items()},
     }
     gate.release()
     finished = launched.wait()

@@ -58,6 +58,7 @@ class ShakyOrganisations(LocalOrganisations):
             raise AgentUnavailable("killed by a test")
 
 
+@pytest.mark.long
 def test_lost_contractors_leave_no_trace_in_what_is_decided(
     replay_locally: Replayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

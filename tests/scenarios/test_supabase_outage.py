@@ -71,10 +71,12 @@ def replayed(replay_locally: Replayer, watch: Watch, ledger: Ledger) -> Any:
     return replay_locally(NAME, store=ledger, progress=watch)
 
 
+@pytest.mark.long
 def test_it_ends_as_committed(replayed: Any) -> None:
     hold_against_the_committed_outcome(NAME, replayed)
 
 
+@pytest.mark.long
 def test_rows_wait_in_the_spool_while_the_database_is_away(
     replayed: Any, watch: Watch, ledger: Ledger
 ) -> None:
@@ -87,12 +89,14 @@ def test_rows_wait_in_the_spool_while_the_database_is_away(
     assert depth[-1] > depth[0] + 5000
 
 
+@pytest.mark.long
 def test_negotiations_go_on_meanwhile(replayed: Any) -> None:
     held = {row["sent_at"] for row in replayed.tables["agent_negotiations"]}
     # Hours 6, 10 and 17.5 after 15:00, with the database away.
     assert {"2026-09-22T21:00:00Z", "2026-09-23T01:00:00Z", "2026-09-23T08:30:00Z"} <= held
 
 
+@pytest.mark.long
 def test_rows_whose_answer_was_lost_are_sent_again_and_stand_once(
     replayed: Any, ledger: Ledger
 ) -> None:
@@ -103,6 +107,7 @@ def test_rows_whose_answer_was_lost_are_sent_again_and_stand_once(
     assert len(stored) == len(set(stored)) == replayed.outcome.negotiation.messages
 
 
+@pytest.mark.long
 def test_every_word_arrives_in_the_order_it_was_said(replayed: Any, ledger: Ledger) -> None:
     first_arrivals = list(dict.fromkeys(word for _, said in ledger.requests for word in said))
     assert len(first_arrivals) == replayed.outcome.negotiation.messages

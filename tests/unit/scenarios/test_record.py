@@ -136,6 +136,7 @@ def test_no_secret_stands_in_any_file(tape: Tape) -> None:
 # -- some hours ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_hours_of_recording_keep_the_revisions_of_forecasts(
     windy: Scenario, tmp_path: Path
 ) -> None:
