@@ -5,11 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 # Rules, in-process replays, SQL and its servers share the cores; Ray clusters have them alone.
-PARALLEL := tests/unit tests/scenarios tests/serve tests/contract tests/database tests/embedded
+PARALLEL := tests/unit tests/scenarios tests/serve tests/contract tests/database tests/embedded tests/chaos
 SERIAL := tests/actors tests/end_to_end
 SOURCES := schema storage fetchers agents scenarios tests run_cluster.py
 
-.PHONY: help setup demo test test-long lint format clean
+.PHONY: help setup demo test test-long chaos lint format clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -44,7 +44,11 @@ test: setup ## format, lint, types, import contracts, and the test suite
 	@$(BIN)/python -m pytest -q -m 'not long and not live' $(SERIAL)
 
 test-long: setup ## what takes longer than the suite may
-	@$(BIN)/python -m pytest -q -m 'long and not live'
+	@$(BIN)/python -m pytest -q -m 'long and not live and not chaos'
+	@GRIDPACT_CHAOS_TRIALS=200 $(BIN)/python -m pytest -q -m 'chaos and not ray' tests/chaos
+
+chaos: setup ## kills, power cuts and I/O errors by the thousand; one table of promises kept
+	@GRIDPACT_CHAOS_TRIALS=$${GRIDPACT_CHAOS_TRIALS:-1000} $(BIN)/python -m pytest -q -m chaos tests/chaos
 
 lint: setup ## ruff, mypy --strict, import contracts
 	@$(BIN)/ruff format --check --quiet $(SOURCES)

@@ -30,7 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 CRASH_POINTS = (
     "before_insert",
@@ -66,6 +66,20 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 
 # -- the test's side ----------------------------------------------------------------------
+
+
+class RowSink(Protocol):
+    """Where the rows end up."""
+
+    requests: int
+
+    def answer(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
+        """Take a request, or refuse it, or take it and say that it failed; from any thread."""
+        ...
+
+    def keys(self) -> Counter[tuple[str, int]]:
+        """Count rows by natural key, leaving the run out."""
+        ...
 
 
 class Sink:
@@ -119,13 +133,20 @@ class Outcome:
     checkpoints: int
     torn: int
     """Checkpoints found without their rows at some death, and rows acknowledged without one."""
+    recovered: int
+    """Rows that arrived though nobody was told so: the answer died with the process."""
+    mid_work: int
+    """Kills with rows waiting in the spool and a put in flight."""
+    puts_cut: int
+    requests_cut: int
+    """Puts and requests whose answer a kill took away."""
 
 
 class Harness:
     """One folder, one sink, many lives.
 
-    With ``apart`` a checkpoint is saved before its rows, in a put of its own, which is the fault
-    that saving them together keeps out: the checker must see it.
+    Two faults that the checker must see: with ``apart`` a checkpoint is saved before its rows, in a
+    put of its own; with ``from_memory`` a put is acknowledged before it is on disk.
     """
 
     def __init__(
@@ -133,24 +154,27 @@ class Harness:
         folder: Path,
         make: Callable[[int], list[Any]],
         seed: int,
-        sink: Sink,
+        sink: RowSink,
         *,
         apart: bool = False,
+        from_memory: bool = False,
     ) -> None:
         self.sink = sink
-        self.kills = 0
+        self.kills = self.mid_work = 0
         self.hits: Counter[str] = Counter()
         self._rng = random.Random(seed)
         self._make = make
         self._ledger = folder / "ledger.txt"
         self._spool = folder / "spool"
-        self._apart = apart
+        self._faults = {"apart": apart, "from_memory": from_memory}
         self._torn = self._kept = 0
+        self._puts_cut = self._seen_cut = self._requests_cut = self._connections = 0
         self._listed: set[tuple[str, int]] = set()
         self._attempted: set[tuple[str, int]] = set()
         self._next = 0
         self._more = True
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._gone = threading.Condition(self._lock)
         path = str(folder / "s")
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(path)
@@ -175,22 +199,42 @@ class Harness:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            if receive(connection) == "sink":
-                while True:
-                    send(connection, self.sink.answer(receive(connection)))
-            while (batch := self._take()) is not None:
-                try:
-                    send(connection, batch)
-                    answer = receive(connection)
-                except OSError:
+        with self._lock:
+            self._connections += 1
+        try:
+            with connection, contextlib.suppress(OSError):
+                if receive(connection) == "sink":
+                    self._sink_request(connection)
+                else:
+                    self._producer(connection)
+        finally:
+            with self._gone:
+                self._connections -= 1
+                self._gone.notify_all()
+
+    def _sink_request(self, connection: socket.socket) -> None:
+        answer = self.sink.answer(receive(connection))
+        try:
+            send(connection, answer)
+        except OSError:
+            with self._lock:
+                self._requests_cut += 1
+
+    def _producer(self, connection: socket.socket) -> None:
+        while (batch := self._take()) is not None:
+            try:
+                send(connection, batch)
+                answer = receive(connection)
+            except OSError:
+                with self._lock:
+                    self._puts_cut += 1
                     self._queue.append(batch)  # unanswered: the next life gets the same rows
-                    raise
-                if answer != "ok":
-                    self._queue.append(batch)
-                    continue
-                self._note(batch[1])
-            send(connection, None)
+                raise
+            if answer != "ok":
+                self._queue.append(batch)
+                continue
+            self._note(batch[1])
+        send(connection, None)
 
     def _take(self) -> tuple[int, list[Any]] | None:
         with self._lock:
@@ -216,7 +260,7 @@ class Harness:
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
         order = {"crash_at": crash_at, "nth": nth, "seed": self._rng.randrange(2**31)}
-        order["apart"] = self._apart
+        order.update(self._faults)
         self._zygote.stdin.write(json.dumps(order) + "\n")
         self._zygote.stdin.flush()
         return int(self._zygote.stdout.readline())
@@ -226,9 +270,9 @@ class Harness:
         assert self._zygote.stdout is not None
         return int(self._zygote.stdout.readline())
 
-    def crash(self, point: str) -> None:
-        """Let a life end at a labelled point."""
-        self.life(point, self._rng.randint(1, 4))
+    def crash(self, point: str, nth: int | None = None) -> None:
+        """Let a life end at a labelled point, at one of the first visits or at a certain one."""
+        self.life(point, nth or self._rng.randint(1, 4))
         status = self.ended()
         assert os.waitstatus_to_exitcode(status) == EXIT_CRASHED, f"{point}: {status}"
         self.kills += 1
@@ -267,13 +311,23 @@ class Harness:
             self.hits,
             self._kept,
             self._torn + len(acknowledged - self._listed),
+            len((found.keys() & self._attempted) - acknowledged),
+            self.mid_work,
+            self._puts_cut,
+            self._requests_cut,
         )
 
     def _look(self) -> None:
         """Hold the checkpoints in the spool of a life that has ended against the rows there."""
+        with self._gone:
+            assert self._gone.wait_for(lambda: not self._connections, 30)
+            in_flight = self._puts_cut - self._seen_cut
+            self._seen_cut = self._puts_cut
         with closing(sqlite3.connect(f"file:{self._spool}/spool.db?mode=ro", uri=True)) as db:
             rows = {row_id.hex() for (row_id,) in db.execute("select id from records")}
             kept = [json.loads(blob) for (blob,) in db.execute("select blob from checkpoints")]
+            (waiting,) = db.execute("select count(*) from records where state = 0").fetchone()
+        self.mid_work += in_flight > 0 and waiting > 0
         self._kept = len(kept)
         self._listed = {(table, number) for blob in kept for table, number, _ in blob}
         self._torn += sum(row_id not in rows for blob in kept for _, _, row_id in blob)
@@ -403,7 +457,10 @@ def _victim(path: str, folder: Path, order: dict[str, Any]) -> None:
                 checkpoint = Checkpoint(run_id, f"put-{number}", 1, blob)
                 if order["apart"]:
                     service.put_blocking([], checkpoint=checkpoint)
-                service.put_blocking(rows, checkpoint=checkpoint)
+                if order["from_memory"]:
+                    service._submit_put(rows, checkpoint)
+                else:
+                    service.put_blocking(rows, checkpoint=checkpoint)
                 send(connection, "ok")
 
     producers = [threading.Thread(target=produce, daemon=True) for _ in range(PRODUCERS)]
