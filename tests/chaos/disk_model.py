@@ -38,8 +38,9 @@ class Event(NamedTuple):
 
 
 _P = ctypes.c_void_p
-_OPEN = ctypes.CFUNCTYPE(ctypes.c_int, _P, ctypes.c_char_p, _P, ctypes.c_int, _P)
-_DELETE = ctypes.CFUNCTYPE(ctypes.c_int, _P, ctypes.c_char_p, ctypes.c_int)
+#: Paths go through as addresses: SQLite keeps the one it gave.
+_OPEN = ctypes.CFUNCTYPE(ctypes.c_int, _P, _P, _P, ctypes.c_int, _P)
+_DELETE = ctypes.CFUNCTYPE(ctypes.c_int, _P, _P, ctypes.c_int)
 _WRITE = ctypes.CFUNCTYPE(ctypes.c_int, _P, _P, ctypes.c_int, ctypes.c_int64)
 _TRUNCATE = ctypes.CFUNCTYPE(ctypes.c_int, _P, ctypes.c_int64)
 _SYNC = ctypes.CFUNCTYPE(ctypes.c_int, _P, ctypes.c_int)
@@ -216,6 +217,9 @@ def _register() -> None:
         assert Disk._now is not None
         return Disk._now
 
+    def name_at(path: int | None) -> str:
+        return "" if path is None else Path(ctypes.string_at(path).decode()).name
+
     def noting(below: _Methods) -> _Methods:
         write_below, truncate_below = _WRITE(below.write), _TRUNCATE(below.truncate)
         sync_below = _SYNC(below.sync)
@@ -248,9 +252,9 @@ def _register() -> None:
         return made
 
     @_OPEN
-    def open_(_: int, path: bytes | None, file: int, flags: int, out: int) -> int:
+    def open_(_: int, path: int | None, file: int, flags: int, out: int) -> int:
         result: int = open_below(ctypes.addressof(base.contents), path, file, flags, out)
-        name = Path((path or b"").decode()).name
+        name = name_at(path)
         if result == _OK and name in FILES:
             slot = ctypes.c_void_p.from_address(file)
             address = slot.value
@@ -262,9 +266,9 @@ def _register() -> None:
         return result
 
     @_DELETE
-    def delete(_: int, path: bytes, sync_folder: int) -> int:
+    def delete(_: int, path: int, sync_folder: int) -> int:
         result: int = delete_below(ctypes.addressof(base.contents), path, sync_folder)
-        name = Path(path.decode()).name
+        name = name_at(path)
         if result == _OK and name in FILES:
             disk().events.append(Event("delete", name))
         return result
