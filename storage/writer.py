@@ -197,7 +197,7 @@ class SpoolWriter:
         self._opened.set_result(vault)
         try:
             self._serve(vault)
-            db.execute("pragma wal_checkpoint(truncate)")
+            self._copy_log(vault, "truncate")
             db.close()
         except BaseException as exc:  # noqa: BLE001  # told to everyone who waits, and to on_fatal
             self._fail(exc)
@@ -326,8 +326,18 @@ class SpoolWriter:
         changes = vault.spool.db.total_changes
         if changes - self._checkpointed >= _CHECKPOINT_ROWS:
             self._crash_point("mid_checkpoint")
-            vault.spool.db.execute("pragma wal_checkpoint(passive)")
-            self._checkpointed = changes
+            if self._copy_log(vault, "passive"):
+                self._checkpointed = changes
+
+    def _copy_log(self, vault: Vault, mode: str) -> bool:
+        """Copy the log into the file; False where the disk is too full, which loses nothing."""
+        try:
+            vault.spool.db.execute(f"pragma wal_checkpoint({mode})")
+        except sqlite3.Error as exc:
+            if not isinstance(self._undo(vault, exc), SpoolFull):
+                raise
+            return False
+        return True
 
     def _fail(self, exc: BaseException) -> None:
         log.critical("the spool in %s has failed: %s", self._folder, exc)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import sqlite3
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -21,6 +22,7 @@ import pytest
 SECTOR_BYTES = 512
 FILES = ("spool.db", "spool.db-wal", "spool.db-journal")
 _OK = 0
+_FULL = 13
 _IOERR_FSYNC = 10 | 4 << 8
 _FOLDER = "."
 _VFS = "gridpact-losing-power"
@@ -82,6 +84,7 @@ class Disk:
     Attributes:
         events: What happened, in order; ``mark`` adds to it.
         fail_sync: The number of the sync, from 1, that fails with EIO; 0 for none.
+        room: Bytes that the files may take together; may change at any time.
     """
 
     #: SQLite keeps pointers to these for as long as the process lives.
@@ -91,6 +94,8 @@ class Disk:
     def __init__(self, *, fail_sync: int = 0) -> None:
         self.events: list[Event] = []
         self.fail_sync = fail_sync
+        self.room = sys.maxsize
+        self.sizes: dict[str, int] = {}
         self.syncs = 0
         Disk._now = self
         if not Disk._kept:
@@ -113,6 +118,22 @@ class Disk:
     def mark(self, mark: Any) -> None:
         """Note a moment of ours among the disk's."""
         self.events.append(Event("mark", mark=mark))
+
+    def _fits(self, name: str, end: int) -> bool:
+        size = self.sizes.get(name, 0)
+        return end <= size or sum(self.sizes.values()) - size + end <= self.room
+
+    def _wrote(self, name: str, offset: int, data: bytes) -> None:
+        self.sizes[name] = max(self.sizes.get(name, 0), offset + len(data))
+        self.events.append(Event("write", name, offset, data))
+
+    def _cut(self, name: str, size: int) -> None:
+        self.sizes[name] = size
+        self.events.append(Event("truncate", name, size))
+
+    def _deleted(self, name: str) -> None:
+        self.sizes.pop(name, None)
+        self.events.append(Event("delete", name))
 
     def _sync(self, name: str) -> bool:
         self.syncs += 1
@@ -226,17 +247,18 @@ def _register() -> None:
 
         @_WRITE
         def write(file: int, buffer: int, size: int, offset: int) -> int:
+            if not disk()._fits(names[file], offset + size):
+                return _FULL
             result: int = write_below(file, buffer, size, offset)
             if result == _OK:
-                data = ctypes.string_at(buffer, size)
-                disk().events.append(Event("write", names[file], offset, data))
+                disk()._wrote(names[file], offset, ctypes.string_at(buffer, size))
             return result
 
         @_TRUNCATE
         def truncate(file: int, size: int) -> int:
             result: int = truncate_below(file, size)
             if result == _OK:
-                disk().events.append(Event("truncate", names[file], size))
+                disk()._cut(names[file], size)
             return result
 
         @_SYNC
@@ -270,7 +292,7 @@ def _register() -> None:
         result: int = delete_below(ctypes.addressof(base.contents), path, sync_folder)
         name = name_at(path)
         if result == _OK and name in FILES:
-            disk().events.append(Event("delete", name))
+            disk()._deleted(name)
         return result
 
     ours = _Vfs.from_buffer_copy(base.contents)

@@ -180,6 +180,46 @@ def _disk_full() -> sqlite3.OperationalError:
     return error
 
 
+class _NoRoomForLog(sqlite3.Connection):
+    """Finds no room to copy the log into the file, so often."""
+
+    times = 0
+
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        if "wal_checkpoint" in sql and _NoRoomForLog.times:
+            _NoRoomForLog.times -= 1
+            raise _disk_full()
+        return super().execute(sql, *args)
+
+
+def test_a_log_that_does_not_fit_into_the_file_ends_nothing(tmp_path: Path) -> None:
+    fatal: list[BaseException] = []
+    writer = SpoolWriter(
+        tmp_path,
+        VirtualClock(START),
+        SMALL,
+        on_fatal=fatal.append,
+        connect=lambda path: sqlite3.connect(path, isolation_level=None, factory=_NoRoomForLog),
+    )
+    writer.open()
+    _NoRoomForLog.times = 1
+    # More than 200 changed rows: the log is to be copied after this put.
+    writer.put([run_record(), *(log(n) for n in range(150))]).result(10)
+    with pytest.raises(SpoolFull, match="disk is full"):
+        writer.put([log(200)]).result(10)
+    # A job goes through, so there is room again.
+    writer.call(lambda vault: None).result(10)
+    assert writer.put([log(200)]).result(10).accepted == 1
+    # Nor does it keep a spool from being closed.
+    _NoRoomForLog.times = 1
+    writer.close()
+    assert fatal == []
+    again = SpoolWriter(tmp_path, VirtualClock(START), SMALL)
+    again.open()
+    assert again.put([log(n) for n in (*range(150), 200)]).result(10).known == 151
+    again.close()
+
+
 def test_a_disk_that_others_filled_costs_the_ballast_not_the_rows(tmp_path: Path) -> None:
     settings = SpoolSettings(ballast_bytes=1024 * 1024)
     writer = SpoolWriter(tmp_path, VirtualClock(START), settings, connect=_connect_faulty)
