@@ -82,8 +82,9 @@ SMALL = Schedule(
 LARGE = Schedule(
     kappa=(1.0, 1.0, 2.0, 2.0, 4.0, 4.0),
     ramp=(0.0, 0.0, 0.0, 0.02, 0.05, 0.1),
-    # In a third sweep at true cost one in a thousand is still asked, and next to none moves.
-    theta=(0.3, 0.0),
+    # Nearly the whole congestion price keeps most from asking for cells where nothing is free. In a
+    # third sweep at true cost one in a thousand would still ask, and next to none would move.
+    theta=(0.8, 0.0),
 )
 
 
