@@ -28,6 +28,7 @@ from scenarios.ops.cli_backfill import backfill
 from scenarios.ops.cli_check import check
 from scenarios.ops.cli_record import record
 from schema.errors import GridpactError
+from storage.bench.cli_ingest import ingest as bench_ingest
 from storage.cli_config import app as config_app
 from storage.cli_db import app as db_app
 from storage.cli_storage import app as storage_app
@@ -59,6 +60,7 @@ app.add_typer(db_app, name="db")
 app.add_typer(storage_app, name="storage")
 app.add_typer(supabase_app, name="supabase")
 app.add_typer(config_app, name="config")
+bench_app.command("ingest")(bench_ingest)
 app.add_typer(bench_app, name="bench")
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from agents.plan_objective import Objective
 from schema.errors import InputError
 from schema.units import KG_PER_TONNE
+from storage.machine import machine
 from storage.present import Form, console, write_json, write_rows
 from storage.settings_loader import load_settings
 
@@ -80,7 +81,7 @@ def negotiate(
     Figures are the worst of all seeds and traces. Compiling is kept out of them.
     """
     from agents.bench.rivals import Rival
-    from agents.bench.run import Plan, machine, measure_all, warn_if_busy
+    from agents.bench.run import Plan, measure_all, warn_if_busy
     from agents.core.market.negotiate import Options, Quality
 
     rivals = tuple(Rival) if vs == "all" else _listed(vs, "--vs", Rival, list(Rival))

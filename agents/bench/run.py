@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -93,25 +92,6 @@ def measure_all(cases: Iterable[Case], plan: Plan, say: Say) -> Found:
                     found.rivals.append(stand(rival, case))
     found.load_average = sum(loads) / max(len(loads), 1)
     return found
-
-
-def machine() -> dict[str, object]:
-    """Say what the figures were measured on."""
-    return {
-        "cpus": os.cpu_count(),
-        "processor": _processor(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    table = Path("/proc/cpuinfo")
-    if table.exists():
-        for line in table.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
 
 
 def _repeat(case: Case, plan: Plan, hold: Holder) -> tuple[Outcome, list[Timed]]:
