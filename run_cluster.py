@@ -20,6 +20,7 @@ from agents.bench.cli import app as bench_app
 from agents.cli_inspect import app as inspect_app
 from agents.cli_plan import plan
 from fetchers.cli_parse import parse
+from scenarios.bench.cli_bench_replay import replay as bench_replay
 from scenarios.cli import app as scenarios_app
 from scenarios.cli_replay import replay
 from scenarios.live.cli_start import start
@@ -61,6 +62,7 @@ app.add_typer(storage_app, name="storage")
 app.add_typer(supabase_app, name="supabase")
 app.add_typer(config_app, name="config")
 bench_app.command("ingest")(bench_ingest)
+bench_app.command("replay")(bench_replay)
 app.add_typer(bench_app, name="bench")
 
 
