@@ -268,6 +268,9 @@ def _criterion(operator: Operator, value: object) -> tuple[str, str]:
         return ("in", f"({','.join(_quoted(item) for item in cast('Sequence[object]', value))})")
     if isinstance(value, bool):
         return (operator.value, str(value).lower())
+    if operator is Operator.EQ and isinstance(value, str):
+        # The embedded API reads "eq.007" as the number 7, and "eq.true" as no text at all.
+        return ("in", f"({_quoted(value)})")
     return (operator.value, str(value))
 
 
