@@ -99,7 +99,8 @@ def measure(
         folder,
         SupabaseStore(endpoint.url, endpoint.secret_key),
         clock=clock,
-        spool=SpoolSettings(limit_bytes=settings.spool_limit_bytes),
+        # Its usual size, whatever the settings: rows of a whole passage wait in it.
+        spool=SpoolSettings(ballast_bytes=0),
         drain=DrainSettings(
             batch_rows=settings.ingest_batch_rows,
             batch_bytes=settings.ingest_batch_bytes,
