@@ -64,16 +64,20 @@ def conversations(lines: Sequence[Row]) -> list[Line]:
 
 
 def rounds(lines: Sequence[Row]) -> list[Line]:
-    """One line a round; tables are told apart by the first letters of their hashes."""
+    """One line a round; price tables are told apart by the first letters of their hashes."""
     return [
         {
             "round": line["round"],
             "call": line["call"],
             "bound GBP": line["bound_gbp"],
+            "below the cost": line["below_cost_gbp"],
             "cost GBP": line["cost_gbp"],
             "gap": _percent(line["gap"], 100.0),
-            "congestion prices": (line["price_table"] or "")[:8],
-            "supply prices": (line["supply_table"] or "")[:8],
+            "fullest cell": _percent(line["most_wanted"], 100.0),
+            "overfull cells": line["overfull"],
+            "mean congestion": line["mean_mu_gbp_per_kwh"],
+            "refusing": line["refusing"],
+            "prices": (line["price_table"] or "")[:8],
         }
         for line in lines
     ]

@@ -53,20 +53,45 @@ def in_order(negotiations: Sequence[Row]) -> list[Row]:
 
 
 def rounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """How the bound of one conversation rose, round by round; the last one settles it."""
+    """How one conversation converged, round by round; the last one settles it.
+
+    ``below_cost_gbp`` is how far the bound of a round lies below the cost of the outcome.
+    ``refusing`` counts all workloads that would rather be refused at the round's prices. Figures
+    that the log does not hold of a round are None.
+    """
+    calls = [row for row in rows if row["performative"] == Performative.CFP]
+    answers = {
+        row["round"]: row["content"].get("refusing")
+        for row in rows
+        if row["performative"] == Performative.PROPOSE and row["workload_name"] is None
+    }
+    cost = calls[-1]["cost_gbp"] if calls else None
     return [
         {
             "round": row["round"],
-            "call": "settled" if _is_settled(row) else "prices",
+            "call": _phase(row),
             "bound_gbp": row["bound_gbp"],
+            "below_cost_gbp": None
+            if cost is None or row["bound_gbp"] is None
+            else cost - row["bound_gbp"],
             "cost_gbp": row["cost_gbp"],
             "gap": row["gap"],
+            "most_wanted": row["content"].get("most_wanted"),
+            "overfull": row["content"].get("overfull"),
+            "mean_mu_gbp_per_kwh": row["content"].get("mean_mu_gbp_per_kwh"),
+            "max_mu_gbp_per_kwh": row["content"].get("max_mu_gbp_per_kwh"),
+            "refusing": None if _is_settled(row) else answers.get(row["round"]),
             "price_table": row["content"].get("price_table"),
             "supply_table": row["content"].get("supply_table"),
         }
-        for row in rows
-        if row["performative"] == Performative.CFP
+        for row in calls
     ]
+
+
+def _phase(row: Row) -> str:
+    if _is_settled(row):
+        return "settled"
+    return "sample" if row["content"].get("sampled") else "prices"
 
 
 def _is_settled(row: Row) -> bool:

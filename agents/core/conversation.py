@@ -7,7 +7,7 @@ then the awards that rest on them. Work that uses a window is accepted after its
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -32,6 +32,7 @@ from agents.core.lost_windows import (
     withdrawn,
 )
 from agents.core.market.contractors import Contractors
+from agents.core.market.convergence import pressure
 from agents.core.market.discovery import Round
 from agents.core.market.negotiate import Options, Quality, WarmStart, negotiate
 from agents.core.market.outcome import Outcome
@@ -337,6 +338,9 @@ class _Talk:
                     "price_table": mu,
                     "supply_table": supply,
                     "sampled": current.sampled,
+                    **asdict(
+                        pressure(current, self._outcome.market.capacity_w, self._outcome.energy_w)
+                    ),
                 },
                 bound_gbp=None if best is None else gbp(best),
             )
