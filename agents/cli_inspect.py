@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from agents import pages, stories
+from agents import explained, pages, stories
 from agents.core.audit import RELEASES, AuditReport, audit
+from agents.core.explaining.story import Explanation
 from agents.reader import IN_ORDER, LATEST, Reader, Row, ask
 from schema.errors import InputError
 from storage.ports import Filter, Operator, Order, equal
@@ -132,10 +133,11 @@ def workload(
 ) -> None:
     """Tell one workload's story: what it asked, what it was offered, what it got and why.
 
-    As CSV: the messages about it.
+    The last is told by the prices of the conversation that decided: what the slot costs, what the
+    other places would have cost, and which cells were full. As CSV: the messages about it.
     """
 
-    async def question(reader: Reader) -> tuple[Row, Row, list[Row], list[Row]]:
+    async def question(reader: Reader) -> tuple[Row, Row, list[Row], list[Row], Explanation]:
         found = await reader.run(run)
         one = await reader.workload(workload_id, found)
         mine = [Filter("workload_id", Operator.EQ, one["id"])]
@@ -146,12 +148,15 @@ def workload(
             filters=mine,
             order=[Order("revision"), Order("starts_at")],
         )
-        return found, one, said, booked
+        why = await explained.read_explanation(reader, found, one, said)
+        return found, one, said, booked, why
 
-    found, one, said, booked = ask(question)
+    found, one, said, booked, why = ask(question)
     how = form(as_json=as_json, as_csv=as_csv)
     if how is Form.JSON:
-        write_json({"workload": one, "messages": said, "schedule": booked})
+        write_json(
+            {"workload": one, "messages": said, "schedule": booked, "explanation": asdict(why)}
+        )
         return
     if how is Form.CSV:
         write_rows(said, how)
@@ -164,6 +169,22 @@ def workload(
         title="\nWhat was said about it",
         empty="nothing was said about it yet",
     )
+    _write_why(why)
+
+
+def _write_why(why: Explanation) -> None:
+    write_facts(explained.facts(why), title="\nWhy")
+    tables = (
+        (explained.half_hours(why.half_hours), f"Its {len(why.half_hours)} half hours"),
+        (explained.alternatives(why.alternatives), "The cheapest other places, for the whole work"),
+        (
+            explained.binding(why.binding),
+            f"Cells that stood in its way, the dearest of {why.binding_cells}",
+        ),
+    )
+    for lines, title in tables:
+        if lines:
+            write_rows(lines, Form.TABLE, title=f"\n{title}")
 
 
 def _standing(booked: Sequence[Row], said: Sequence[Row]) -> list[Row]:
