@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -117,6 +118,48 @@ def negotiate(
     else:
         _print(found)
     warn_if_busy(found, status.print)
+
+
+@app.command()
+def traffic(
+    *,
+    workloads: Annotated[
+        str, typer.Option(metavar="N,N", help="Sizes of made-up work.")
+    ] = "100000,200000",
+    shards: Annotated[str, typer.Option(metavar="S,S", help="Shards: of 1, 2, 4 and 8.")] = "2,8",
+    seed: Annotated[int, typer.Option(min=0, help="Of the made-up work.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Count what manager and shards would send each other, in this process and without Ray.
+
+    What a round takes decides how many shards a manager can have; what a workload adds decides
+    how large its memory must be.
+    """
+    from agents.bench.traffic import growth as growth_of
+    from agents.bench.traffic import measure_traffic
+    from agents.core.market.instances import Trace
+    from agents.core.market.negotiate import Options
+
+    counts = _listed(shards, "--shards", _shard_count, _SHARDS)
+    cases = _made(workloads, str(seed), str(Trace.PAI), Objective.BALANCED, 0, 1.0, 0)
+    measured = [measure_traffic(case, count, Options()) for case in cases for count in counts]
+    growth = growth_of(measured)
+    if as_json:
+        write_json({"traffic": [asdict(one) for one in measured], "growth": [*map(asdict, growth)]})
+        return
+    lines = [
+        {name: value for name, value in asdict(one).items() if name != "kinds"} for one in measured
+    ]
+    write_rows(lines, Form.TABLE, title="A negotiation in calls and bytes")
+    kinds = [{"message": name, **asdict(kind)} for name, kind in measured[-1].kinds.items()]
+    last = f"{measured[-1].workloads:,} workloads, {measured[-1].shards} shards"
+    write_rows(kinds, Form.TABLE, title=f"\nBy kind of message: {last}")
+    for one in growth:
+        parts = ", ".join(f"{name} {rate:g}" for name, rate in one.growing.items())
+        console().print(
+            f"{one.shards} shards: a workload more adds {one.bytes_a_workload:g} bytes once a "
+            f"negotiation ({parts}), and its shard holds {one.held_a_workload:g} bytes for it"
+        )
 
 
 def _print(found: Found) -> None:
