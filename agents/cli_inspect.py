@@ -50,7 +50,7 @@ def negotiations(
     conversation: Annotated[str | None, typer.Argument(help="One conversation's id.")] = None,
     *,
     run: Run = LATEST,
-    rounds: Annotated[bool, typer.Option("--rounds", help="How the bound rose.")] = False,
+    rounds: Annotated[bool, typer.Option("--rounds", help="How it converged.")] = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
