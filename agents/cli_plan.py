@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,9 @@ def plan(
     shards: Annotated[
         int, typer.Option(help="Processes: 1, or 2, 4 or 8 through Ray; the plan is the same.")
     ] = 1,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster, host:port, for the shards.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     duration: Annotated[
         str | None, typer.Option(help="When is best for a job this long? 3h, 90min, 1h30min.")
@@ -69,8 +73,8 @@ def plan(
     }
     of_job = [name for name, value in job.items() if value]
     if workloads is None and of_job:
-        if out is not None or shards != 1:
-            name = "--shards" if out is None else "--out"
+        given = {"--out": out, "--shards": shards != 1, "--address": address}
+        if name := next((name for name, value in given.items() if value), None):
             raise InputError(f"{name} is for a batch (--workloads), not for one job ({of_job[0]})")
         _one_job(
             grid,
@@ -95,7 +99,19 @@ def plan(
         )
     if shards not in SHARDS:
         raise InputError(f"--shards {shards}: 1, 2, 4 or 8 are allowed", value=shards)
-    _batch(grid, workloads, out, objective, seed=seed, shards=shards, as_json=as_json, begun=begun)
+    if address is not None and shards == 1:
+        raise InputError("--address is for shard processes: add --shards 2, 4 or 8", field="shards")
+    _batch(
+        grid,
+        workloads,
+        out,
+        objective,
+        seed=seed,
+        shards=shards,
+        address=address,
+        as_json=as_json,
+        begun=begun,
+    )
 
 
 def _one_job(
@@ -136,6 +152,7 @@ def _batch(
     *,
     seed: int,
     shards: int,
+    address: str | None,
     as_json: bool,
     begun: float,
 ) -> None:
@@ -154,7 +171,7 @@ def _batch(
         objective,
         carbon_value_gbp_per_kg=load_settings().carbon_value_gbp_per_tonne / KG_PER_TONNE,
     )
-    outcome, negotiate_s = _negotiate(job, shards, seed)
+    outcome, negotiate_s = _negotiate(job, shards, seed, address)
     schedule = schedule_of(job, outcome)
     if out is not None:
         write_whole(out, schedule_csv(job, schedule))
@@ -167,7 +184,7 @@ def _batch(
         _print(report, job, schedule, out, Console(file=sys.stdout))
 
 
-def _negotiate(job: Job, shards: int, seed: int) -> tuple[Outcome, float]:
+def _negotiate(job: Job, shards: int, seed: int, address: str | None) -> tuple[Outcome, float]:
     """Negotiate here or through Ray; give the outcome and how long the negotiation took."""
     from agents.core.market.contractors import InProcessContractors, make_books
     from agents.plan import hold
@@ -179,17 +196,26 @@ def _negotiate(job: Job, shards: int, seed: int) -> tuple[Outcome, float]:
             contractors = InProcessContractors(make_books([job.fleet]))
             outcome = hold(job, contractors, seed=seed, on_phase=tell)
             return outcome, time.perf_counter() - begun
-        from agents.ray_env import prepare
+        from agents.ray_env import on_this_machine, prepare
         from storage.home import prepare_home, resolve_home
 
         # Before anything imports ray: it reads its environment when it is imported.
-        temp_parent = prepare(prepare_home(load_settings().home or resolve_home()))
+        home = prepare_home(load_settings().home or resolve_home())
+        temp_parent = prepare(home, single_machine=on_this_machine(address))
         from agents.plan_on_ray import hold_on_ray
 
-        tell("starting Ray")
-        return hold_on_ray(
-            job, shards, seed=seed, temp_parent=temp_parent, say=console.print, on_phase=tell
-        )
+        tell("starting Ray" if address is None else "joining Ray")
+        # Ray tells of lost workers and nodes on stdout, which is for the answer alone.
+        with redirect_stdout(sys.stderr):
+            return hold_on_ray(
+                job,
+                shards,
+                seed=seed,
+                temp_parent=temp_parent,
+                address=address,
+                say=partial(console.print, soft_wrap=True),
+                on_phase=tell,
+            )
 
 
 @contextmanager

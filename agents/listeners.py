@@ -114,6 +114,24 @@ def require_loopback(root: int) -> int:
     return len(found)
 
 
+def require_answer(address: str, *, within_s: float = 5.0) -> None:
+    """See that somebody listens at ``host:port``; Ray alone would try for minutes.
+
+    Raises:
+        ConfigurationError: Nobody does, or there is no way to the host.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=within_s).close()
+    except OSError as exc:
+        raise ConfigurationError(
+            f"no Ray cluster answers at {address}: {exc}. Start one there with ray start --head, "
+            "or leave --address out to have one of this program's own",
+            field="address",
+            value=address,
+        ) from exc
+
+
 def _listening_inodes() -> dict[str, tuple[str, int]]:
     inodes: dict[str, tuple[str, int]] = {}
     for name in ("tcp", "tcp6"):

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from schema.errors import ConfigurationError
+from schema.errors import ConfigurationError, InputError
 
 NAMESPACE = "gridpact"
 _OWN_PARENT_MODE = 0o700
@@ -56,6 +56,31 @@ def prepare(home: Path, *, single_machine: bool = True) -> Path:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     return _temp_parent(home)
+
+
+def on_this_machine(address: str | None) -> bool:
+    """Say whether a cluster is reached by loopback alone: our own, or one of a loopback address.
+
+    Ray takes a loopback address for that of the network card unless its single-machine switch is
+    off, and does not find a cluster that listens on loopback only.
+
+    Args:
+        address: ``host:port`` of a running cluster; None for one that is to be started here.
+
+    Raises:
+        InputError: It is neither; ``auto`` and ``ray://`` would not say which cluster is meant.
+    """
+    if address is None:
+        return True
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise InputError(
+            f"--address {address!r}: host:port of the head's GCS is wanted, such as "
+            "127.0.0.1:6379; ray start --head prints it",
+            field="address",
+            value=address,
+        )
+    return host in {"localhost", "[::1]"} or host.startswith("127.")
 
 
 def _token_file(home: Path) -> Path:

@@ -234,4 +234,6 @@ def gather(calls: Sequence[tuple[str, Any]], *, timeout_s: float = ANSWER_TIMEOU
     except ray.exceptions.RayActorError as exc:
         given_up = isinstance(exc, ray.exceptions.ActorDiedError)
         raise AgentUnavailable(f"an actor died: {exc}", given_up=given_up) from exc
+    except (ray.exceptions.ObjectLostError, ray.exceptions.NodeDiedError) as exc:
+        raise AgentUnavailable(f"an answer was lost with its node: {exc}") from exc
     return answers

@@ -21,8 +21,10 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from agents.listeners import family, is_alive, require_loopback
+from agents.listeners import family, is_alive, require_answer, require_loopback
+from agents.placement import Place, Placement, alive
 from agents.ray_env import NAMESPACE
 from schema.errors import AgentUnavailable, ConfigurationError
 from schema.rows.system import AgentKind
@@ -31,9 +33,6 @@ START_TIMEOUT_S = 60.0
 STOP_BUDGET_S = 6.0
 END_WITHIN_S = 3.0
 _DEAF_EVERY_S = 0.005
-
-#: The storage actor must run where its spool file lies; everybody else may move.
-SPOOL = {"spool": 1.0}
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,6 @@ class ActorSpec:
     kind: AgentKind
     shell: type
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    resources: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +88,17 @@ class Cluster:
             "logging_level": logging.ERROR,
         }
         if self._address is not None:
+            require_answer(self._address)
             try:
-                ray.init(address=self._address, **common)
-            except (ConnectionError, RuntimeError) as exc:
+                with _own_sigterm():
+                    ray.init(address=self._address, **common)
+            except (ConnectionError, RuntimeError, ray.exceptions.RayError) as exc:
                 raise ConfigurationError(
-                    f"cannot join the Ray cluster at {self._address}: {exc}. Is it up, and is "
-                    "the token of GRIDPACT_HOME/ray/token its own?"
+                    f"cannot join the Ray cluster at {self._address}: {exc}. It must be up, have a "
+                    "node on this machine, and the token of GRIDPACT_HOME/ray/token must be its "
+                    "own; give the address that ray start --head printed",
+                    field="address",
+                    value=self._address,
                 ) from exc
             return
         for attempt in (1, 2):
@@ -104,7 +107,6 @@ class Cluster:
                     ray.init(
                         address="local",
                         num_cpus=os.cpu_count(),
-                        resources=dict(SPOOL),
                         include_dashboard=self._dashboard,
                         _temp_dir=str(self._temp),
                         **common,
@@ -123,11 +125,14 @@ class Cluster:
         Raises:
             AgentUnavailable: Names the actors that did not answer in time.
         """
+        home = ray.get_runtime_context().get_node_id()
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        placement = Placement(home, alive(nodes))
         for spec in specs:
-            self._actors[spec.name] = (spec, self._create(spec))
+            self._actors[spec.name] = (spec, self._create(spec, placement.place(spec.kind)))
         return self.heartbeats([spec.name for spec in specs], timeout_s=START_TIMEOUT_S)
 
-    def _create(self, spec: ActorSpec) -> ActorHandle[Any]:
+    def _create(self, spec: ActorSpec, place: Place) -> ActorHandle[Any]:
         options: dict[str, Any] = {
             "name": spec.name,
             "namespace": self.namespace,
@@ -137,11 +142,22 @@ class Cluster:
             "max_restarts": -1,
             "max_task_retries": 0,
             "concurrency_groups": {"health": 1},
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(
+                place.node_id, soft=place.may_move
+            ),
         }
-        if spec.resources:
-            options["resources"] = dict(spec.resources)
         actor: Any = ray.remote(**options)(spec.shell)
-        handle: ActorHandle[Any] = actor.remote(**spec.kwargs)
+        try:
+            handle: ActorHandle[Any] = actor.remote(**spec.kwargs)
+        except (ValueError, ray.exceptions.ActorAlreadyExistsError) as exc:
+            if "already" not in str(exc):
+                raise
+            raise ConfigurationError(
+                f"the cluster has an actor {spec.name!r} in the namespace {self.namespace!r} "
+                "already: another run uses it, or one that ended just now; wait for its end, or "
+                "take another cluster",
+                value=spec.name,
+            ) from exc
         return handle
 
     def heartbeats(
@@ -171,10 +187,15 @@ class Cluster:
         if silent:
             raise AgentUnavailable(
                 f"no answer within {timeout_s:g} s from: {', '.join(silent)}; "
-                f"their logs are in {self._temp}/session_latest/logs",
+                f"their logs are in {self._logs()}",
                 actors=silent,
             )
         return beats
+
+    def _logs(self) -> str:
+        if self._address is None:
+            return f"{self._temp}/session_latest/logs"
+        return "session_latest/logs of the temporary folders of the cluster's nodes"
 
     def handle(self, name: str) -> ActorHandle[Any]:
         """Give an actor that this cluster started."""

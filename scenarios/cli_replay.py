@@ -13,7 +13,7 @@ from uuid import uuid4
 import typer
 from rich.console import Console
 
-from agents.ray_env import prepare
+from agents.ray_env import NAMESPACE, on_this_machine, prepare
 from scenarios.loader import find, load
 from scenarios.outcome import ReplayOutcome, print_summary
 from scenarios.progress import Progress
@@ -50,7 +50,7 @@ def replay(
     settings = load_settings()
     home = prepare_home(settings.home or resolve_home())
     # Before anything imports ray: it reads its environment when it is imported.
-    temp_parent = prepare(home, single_machine=address is None)
+    temp_parent = prepare(home, single_machine=on_this_machine(address))
     console = Console(stderr=True)
     progress = Progress(console, quiet=as_json)
     with ExitStack() as stack:
@@ -109,7 +109,13 @@ def _on_ray(
         ManagerOptions(
             seed=seed, carbon_value_gbp_per_kg=settings.carbon_value_gbp_per_tonne / 1000.0
         ),
-        cluster=Cluster(address=address, temp_parent=temp_parent, dashboard=settings.ray_dashboard),
+        cluster=Cluster(
+            address=address,
+            temp_parent=temp_parent,
+            # Replays may share a cluster, and their actors have the same names.
+            namespace=NAMESPACE if address is None else f"{NAMESPACE}-{run_id}",
+            dashboard=settings.ray_dashboard,
+        ),
         state_file=endpoint.state_file,
         spool=spool_folder(home, settings.supabase_url),
         settings=settings,

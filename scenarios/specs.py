@@ -10,7 +10,7 @@ from agents.core.conversation import ManagerOptions
 from agents.core.market.contractors import shard_groups
 from agents.orchestrator import OrchestratorShell
 from agents.organisation import Source
-from agents.supervisor import SPOOL, ActorSpec
+from agents.supervisor import ActorSpec
 from scenarios.cast import STORAGE, fetcher_name, shard_names
 from schema.messages import MANAGER
 from schema.readings import Source as DataSource
@@ -55,7 +55,6 @@ def storage_spec(
             "refresh_interval_s": refresh_interval_s,
             "outages": tuple(outages),
         },
-        resources=SPOOL,
     )
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.console import Console
 
-from agents.ray_env import prepare
+from agents.ray_env import on_this_machine, prepare
 from scenarios.live.cadence import Cadence
 from scenarios.live.choice import chosen_sources
 from scenarios.live.logs import logging_to
@@ -74,7 +74,7 @@ def start(
     settings = load_settings()
     home = prepare_home(settings.home or resolve_home())
     # Before anything imports ray: it reads its environment when it is imported.
-    temp_parent = prepare(home, single_machine=address is None)
+    temp_parent = prepare(home, single_machine=on_this_machine(address))
     organisations = _organisations(settings)
     console = Console(stderr=True)
     with ExitStack() as stack:

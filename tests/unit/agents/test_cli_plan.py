@@ -163,6 +163,8 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
         (["--deadline", "2026-01-01T00:00Z"], "--duration is missing"),
         (["--duration", "3h", "--power", "5kW", "--out", "S.csv"], "--out is for a batch"),
         (["--duration", "3h", "--power", "5kW", "--shards", "2"], "--shards is for a batch"),
+        (["--duration", "3h", "--power", "5kW", "--address", "h:1"], "--address is for a batch"),
+        (["--grid", "G.csv", "--workloads", "W.csv", "--address", "h:1"], "add --shards 2, 4 or 8"),
         (["--duration", "3h", "--power", "5kW", "--region", "Atlantis"], "'Atlantis'"),
     ],
     ids=" ".join,

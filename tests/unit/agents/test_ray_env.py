@@ -11,8 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from agents.listeners import Listener, listeners, process_tree, require_loopback
-from schema.errors import ConfigurationError
+from agents.listeners import (
+    Listener,
+    listeners,
+    process_tree,
+    require_answer,
+    require_loopback,
+)
+from agents.ray_env import on_this_machine
+from schema.errors import ConfigurationError, InputError
 
 PREPARE = """
 import os, sys
@@ -102,3 +109,38 @@ def test_a_listener_on_every_interface_is_found_and_named() -> None:
 def test_children_belong_to_the_tree() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         assert child.pid in process_tree(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [
+        (None, True),
+        ("127.0.0.1:6379", True),
+        ("localhost:6379", True),
+        ("[::1]:6379", True),
+        ("10.0.0.7:6379", False),
+        ("head.example:6379", False),
+        ("1.127.0.1:6379", False),
+    ],
+)
+def test_only_a_loopback_address_keeps_everything_on_this_machine(
+    address: str | None, loopback: bool
+) -> None:
+    assert on_this_machine(address) is loopback
+
+
+@pytest.mark.parametrize("address", ["auto", "local", "ray://head:10001", "head:", ":6379", "head"])
+def test_an_address_that_names_no_cluster_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match="host:port"):
+        on_this_machine(address)
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        # Bound, and not listening.
+        with pytest.raises(ConfigurationError, match=f"no Ray cluster answers at {address}"):
+            require_answer(address)
+        taken.listen()
+        require_answer(address)
