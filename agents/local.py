@@ -29,9 +29,10 @@ class LocalContractors:
         return [shard.ask(self._id, question) for shard in self._shards]
 
     def relay(self, step: Step, token: Token) -> Token:
-        """Send the token round."""
+        """Send the token through every shard in order; through leads only if the step says so."""
         for shard in self._shards:
-            token = shard.relay(self._id, step, token)
+            if 0 in shard.groups or not step.lead_only:
+                token = shard.relay(self._id, step, token)
         return token
 
 
