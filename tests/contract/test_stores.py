@@ -239,6 +239,8 @@ async def test_more_rows_than_a_page_come_back_whole_and_once(store: Store, run:
     await _put(store, *(log(n, run) for n in range(2345)))
     found = await _rows(store, "api_logs", run)
     assert sorted(row["sequence"] for row in found) == list(range(2345))
+    some = await _rows(store, "api_logs", run, limit=1500)
+    assert len({row["sequence"] for row in some}) == len(some) == 1500
     ordered = await _rows(
         store, "api_logs", run, order=[Order("endpoint"), Order("sequence")], limit=1500
     )
