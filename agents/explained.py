@@ -108,11 +108,11 @@ def facts(why: Explanation) -> dict[str, str]:
     if why.regret is not None:
         told["regret"] = (
             f"{why.regret.posted_gbp:,.4f} GBP at the posted prices, "
-            f"{why.regret.with_room_gbp:,.4f} against places with room ({why.places} places looked "
-            f"at). {PRIVATE}"
+            f"{why.regret.with_room_gbp:,.4f} against places with room, of {why.places} looked at. "
+            f"{PRIVATE}"
         )
     elif why.places:
-        told["looked at"] = f"{why.places} places. {PRIVATE}"
+        told["looked at"] = f"{why.places} {'place' if why.places == 1 else 'places'}. {PRIVATE}"
     return told
 
 
@@ -122,7 +122,7 @@ def half_hours(taken: Sequence[Taken]) -> list[Line]:
         {
             "from": clock(item.cell.starts_at),
             "at": item.cell.site,
-            "supply": "grid" if item.window is None else item.window,
+            "supply": "grid" if item.window is None else _short(item.window),
             "grid GBP/kWh": item.cell.grid_gbp_per_kwh,
             **_window(item, taken),
             "congestion GBP/kWh": item.cell.congestion_gbp_per_kwh,
@@ -207,6 +207,11 @@ def _window(item: Taken, taken: Sequence[Taken]) -> Line:
         "window GBP/kWh": item.window_gbp_per_kwh,
         "its scarcity GBP/kWh": item.window_scarcity_gbp_per_kwh,
     }
+
+
+def _short(window: str) -> str:
+    """Name a window by its item, as the schedule does."""
+    return f"window {window.split('|')[1]}"
 
 
 def _load(cell: Cell) -> str:

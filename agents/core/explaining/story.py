@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.core.auditing.findings import Findings
-from agents.core.auditing.reading import Award, Tables, read_award, read_tables
+from agents.core.auditing.reading import Award, Tables, instant, read_award, read_tables
 from agents.core.explaining.choices import (
     Board,
     Choice,
@@ -161,7 +161,7 @@ def undecided(workload: Row, word: Row | None, why: str | None = None) -> Explan
         outcome="undecided" if word is None else _DECIDES[word["performative"]],
         reason=why or content.get("reason") or content.get("why"),
         conversation=None if word is None else word["conversation_id"],
-        decided_at=None if word is None else str(word["sent_at"]),
+        decided_at=None if word is None else format_instant(instant(word["sent_at"])),
         refusal_value_gbp=workload["refusal_value_gbp"],
     )
 

@@ -186,6 +186,7 @@ def test_the_price_of_a_slot_is_told_by_its_parts() -> None:
     assert (told.price.grid_gbp, told.price.congestion_gbp) == (2.5, 0.0)
     assert (told.price.posted_gbp, told.price.capped_gbp, told.price.paid_gbp) == (2.5, 0.0, 2.5)
     assert (told.outcome, told.reason, told.conversation) == ("placed", "its first choice", "0003")
+    assert told.decided_at == at("00:00")
 
 
 def test_a_slot_on_a_full_site_pays_congestion_and_says_what_one_more_kw_saves() -> None:
@@ -221,6 +222,9 @@ def test_a_window_is_told_by_its_own_price_and_its_scarcity() -> None:
     assert (taken.window_scarcity_gbp_per_kwh, taken.price_gbp_per_kwh) == (0.0625, 0.125)
     assert told.regret is not None
     assert told.regret.posted_gbp == 0.0
+    lines = explained.half_hours(told.half_hours)
+    assert [line["supply"] for line in lines] == ["grid", "window item"]
+    assert [line["window GBP/kWh"] for line in lines] == [None, 0.0625]
 
 
 def test_nobody_is_told_to_pay_more_than_its_refusal_value() -> None:
