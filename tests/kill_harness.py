@@ -41,7 +41,6 @@ CRASH_POINTS = (
     "mid_delete",
     "mid_checkpoint",
 )
-EXIT_CRASHED = 13
 PRODUCERS = 3
 
 
@@ -274,7 +273,7 @@ class Harness:
         """Let a life end at a labelled point, at one of the first visits or at a certain one."""
         self.life(point, nth or self._rng.randint(1, 4))
         status = self.ended()
-        assert os.waitstatus_to_exitcode(status) == EXIT_CRASHED, f"{point}: {status}"
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, f"{point}: {status}"
         self.kills += 1
         self.hits[point] += 1
         self._look()
@@ -382,9 +381,13 @@ class _CrashAt:
         if name == "mid_checkpoint":
             # SQLite gives no way in: another thread ends the process while it is at work.
             delay = self._rng.uniform(0, 0.004)
-            threading.Thread(target=lambda: (time.sleep(delay), os._exit(EXIT_CRASHED))).start()
+            threading.Thread(target=lambda: (time.sleep(delay), _die())).start()
             return
-        os._exit(EXIT_CRASHED)
+        _die()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _victim(path: str, folder: Path, order: dict[str, Any]) -> None:
