@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 # Rules, in-process replays, SQL and its servers share the cores; Ray clusters have them alone.
 PARALLEL := tests/unit tests/scenarios tests/serve tests/contract tests/database tests/embedded tests/chaos
+# How often make chaos tries a promise.
+TRIALS ?= 1000
 SERIAL := tests/actors tests/end_to_end
 SOURCES := schema storage fetchers agents scenarios tests run_cluster.py
 
@@ -48,7 +50,7 @@ test-long: setup ## what takes longer than the suite may
 	@GRIDPACT_CHAOS_TRIALS=200 $(BIN)/python -m pytest -q -m 'chaos and not ray' tests/chaos tests/scenarios
 
 chaos: setup ## kills, power cuts and I/O errors by the thousand; one table of promises kept
-	@GRIDPACT_CHAOS_TRIALS=$${GRIDPACT_CHAOS_TRIALS:-1000} $(BIN)/python -m pytest -q -m chaos tests/chaos tests/scenarios tests/end_to_end
+	@GRIDPACT_CHAOS_TRIALS=$(TRIALS) $(BIN)/python -m pytest -q -m chaos tests/chaos tests/scenarios tests/end_to_end
 
 lint: setup ## ruff, mypy --strict, import contracts
 	@$(BIN)/ruff format --check --quiet $(SOURCES)
