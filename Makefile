@@ -47,10 +47,10 @@ test: setup ## format, lint, types, import contracts, and the test suite
 
 test-long: setup ## what takes longer than the suite may
 	@$(BIN)/python -m pytest -q -m 'long and not live and not chaos'
-	@GRIDPACT_CHAOS_TRIALS=200 $(BIN)/python -m pytest -q -m 'chaos and not ray' tests/chaos tests/scenarios
+	@GRIDPACT_CHAOS_TRIALS=200 $(BIN)/python -m pytest -q -m chaos tests/chaos tests/scenarios
 
 chaos: setup ## kills, power cuts and I/O errors by the thousand; one table of promises kept
-	@GRIDPACT_CHAOS_TRIALS=$(TRIALS) $(BIN)/python -m pytest -q -m chaos tests/chaos tests/scenarios tests/end_to_end
+	@GRIDPACT_CHAOS_TRIALS=$(TRIALS) $(BIN)/python -m pytest -q -m chaos tests/chaos tests/scenarios
 
 lint: setup ## ruff, mypy --strict, import contracts
 	@$(BIN)/ruff format --check --quiet $(SOURCES)
