@@ -16,6 +16,10 @@ from schema.rows.system import AgentKind
 #: limits and orders that survive a restart) or speak for the driver, and all end with it anyway.
 SPREAD = frozenset({AgentKind.COMPUTE, AgentKind.SHARD})
 
+#: Part of a core that an actor asks for if it is spread. Ray takes no notice of where an actor that
+#: asks for nothing would rather be: of 4 that wished for one of two nodes, 1 went to the other.
+CORE_SHARE = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -36,10 +40,16 @@ def alive(nodes: Sequence[Mapping[str, Any]]) -> list[Node]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an actor starts, and whether it may run elsewhere once that node is lost."""
+    """Where an actor starts.
+
+    Attributes:
+        may_move: Whether it may run elsewhere once that node is lost.
+        cpus: What it asks for there.
+    """
 
     node_id: str
     may_move: bool
+    cpus: float
 
 
 class Placement:
@@ -54,7 +64,9 @@ class Placement:
         self._home = home
         # A node that offers no cores, such as a head that is to be left alone, gets no work. The
         # driver's node comes last in each turn, because it has the other actors too.
-        working = [node for node in nodes if node.cpus > 0] or list(nodes)
+        offering = [node for node in nodes if node.cpus > 0]
+        self._cpus = CORE_SHARE if offering else 0.0
+        working = offering or list(nodes)
         self._turn = sorted(
             (node.node_id for node in working), key=lambda node: (node == home, node)
         )
@@ -63,7 +75,7 @@ class Placement:
     def place(self, kind: AgentKind) -> Place:
         """Give the place of the next actor of a kind."""
         if kind not in SPREAD:
-            return Place(self._home, may_move=False)
+            return Place(self._home, may_move=False, cpus=0.0)
         node = self._turn[self._given % len(self._turn)]
         self._given += 1
-        return Place(node, may_move=True)
+        return Place(node, may_move=True, cpus=self._cpus)

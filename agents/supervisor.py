@@ -137,7 +137,7 @@ class Cluster:
             "name": spec.name,
             "namespace": self.namespace,
             # The default would admit as many actors as cores and let the next wait unseen.
-            "num_cpus": 0,
+            "num_cpus": place.cpus,
             # A restart runs the constructor; the caller repeats what it cannot be sure of.
             "max_restarts": -1,
             "max_task_retries": 0,

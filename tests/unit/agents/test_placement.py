@@ -31,13 +31,15 @@ def test_compute_agents_and_shards_share_one_turn() -> None:
 
 @pytest.mark.parametrize("kind", [AgentKind.COMPUTE, AgentKind.SHARD])
 def test_what_is_spread_may_move_when_its_node_is_lost(kind: AgentKind) -> None:
-    assert Placement(HOME, nodes_of(a=1, b=1)).place(kind) == Place("a", may_move=True)
+    # It asks for a trifle, or Ray would not heed the wish for a node.
+    wish = Place("a", may_move=True, cpus=0.001)
+    assert Placement(HOME, nodes_of(a=1, b=1)).place(kind) == wish
 
 
 @pytest.mark.parametrize("kind", [AgentKind.STORAGE, AgentKind.FETCHER, AgentKind.ORCHESTRATOR])
 def test_what_has_files_or_talks_to_those_stays_on_the_drivers_node(kind: AgentKind) -> None:
     placement = Placement(HOME, nodes_of(a=1, b=1))
-    assert [placement.place(kind) for _ in range(3)] == [Place(HOME, may_move=False)] * 3
+    assert [placement.place(kind) for _ in range(3)] == [Place(HOME, may_move=False, cpus=0.0)] * 3
 
 
 def test_actors_that_stay_use_up_no_turn() -> None:
@@ -52,8 +54,10 @@ def test_a_node_without_cores_gets_no_shards() -> None:
     assert places(Placement(HOME, nodes_of(a=2, b=0, c=2)), 4) == "acac"
 
 
-def test_where_no_node_has_cores_all_are_used() -> None:
-    assert places(Placement(HOME, nodes_of(a=0, b=0)), 4) == "abab"
+def test_where_no_node_has_cores_all_are_used_and_none_is_asked_for() -> None:
+    placement = Placement(HOME, nodes_of(a=0, b=0))
+    assert places(placement, 4) == "abab"
+    assert placement.place(AgentKind.SHARD).cpus == 0.0
 
 
 def test_one_node_takes_everything() -> None:
