@@ -224,7 +224,10 @@ class RayStage:
         except AgentUnavailable:
             return
         self._beats = {beat.name: beat for beat in beats}
-        self.store(self._agents(now))
+        # Of the first moment all rows are told. An actor may have moved since, and one moment has
+        # one row.
+        if now > self._scenario.start:
+            self.store(self._agents(now))
 
     def _agents(self, now: datetime) -> list[Any]:
         nodes = {name: beat.node for name, beat in self._beats.items()}
