@@ -13,7 +13,7 @@ from schema.rows.system import AgentKind
 if TYPE_CHECKING:
     from agents.supervisor import ActorSpec, Cluster
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(120)]
 
 
 def spec_of(name: str, kind: AgentKind = AgentKind.SHARD) -> ActorSpec:

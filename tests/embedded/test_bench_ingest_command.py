@@ -72,6 +72,7 @@ def test_both_paths_are_told_and_no_row_is_left(
     assert list(tmp_path.iterdir()) == [], "its spool is gone too"
 
 
+@pytest.mark.long
 def test_people_get_a_table(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     cli_ingest.ingest(rows=20, repeat=1, as_json=False)
     told = capsys.readouterr().out

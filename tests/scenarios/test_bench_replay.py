@@ -46,6 +46,7 @@ def test_replays_that_differ_give_no_figure() -> None:
         figures(load(MINI), [timed(1.0, "one"), timed(1.0, "other")], where="here")
 
 
+@pytest.mark.long
 def test_the_command_replays_in_this_process_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

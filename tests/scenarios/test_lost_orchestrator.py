@@ -22,6 +22,8 @@ from schema.errors import StorageError
 from storage.memory import MemoryStore
 from storage.ports import Checkpoint
 
+pytestmark = pytest.mark.long
+
 MINI = str(Path(__file__).parent / "mini")
 RUN = "00000000-0000-4000-8000-000000000001"
 
@@ -154,7 +156,6 @@ def test_an_orchestrator_killed_in_the_midst_of_ticks_leaves_no_trace(
     assert_same(found, calm)
 
 
-@pytest.mark.long
 def test_an_orchestrator_made_anew_for_every_tick_leaves_no_trace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calm: Outcome
 ) -> None:

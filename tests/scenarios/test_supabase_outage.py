@@ -25,7 +25,7 @@ MINI = Path(__file__).parent / "mini"
 #: Ticks of half an hour at whose end the database is away: hours 4 to 11, then 16.5 to 18.5.
 AWAY, ANSWERS_LOST = range(8, 22), range(33, 37)
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 class Watch(Progress):
@@ -71,12 +71,10 @@ def replayed(replay_locally: Replayer, watch: Watch, ledger: Ledger) -> Any:
     return replay_locally(NAME, store=ledger, progress=watch)
 
 
-@pytest.mark.long
 def test_it_ends_as_committed(replayed: Any) -> None:
     hold_against_the_committed_outcome(NAME, replayed)
 
 
-@pytest.mark.long
 def test_rows_wait_in_the_spool_while_the_database_is_away(
     replayed: Any, watch: Watch, ledger: Ledger
 ) -> None:
@@ -89,14 +87,12 @@ def test_rows_wait_in_the_spool_while_the_database_is_away(
     assert depth[-1] > depth[0] + 5000
 
 
-@pytest.mark.long
 def test_negotiations_go_on_meanwhile(replayed: Any) -> None:
     held = {row["sent_at"] for row in replayed.tables["agent_negotiations"]}
     # Hours 6, 10 and 17.5 after 15:00, with the database away.
     assert {"2026-09-22T21:00:00Z", "2026-09-23T01:00:00Z", "2026-09-23T08:30:00Z"} <= held
 
 
-@pytest.mark.long
 def test_rows_whose_answer_was_lost_are_sent_again_and_stand_once(
     replayed: Any, ledger: Ledger
 ) -> None:
@@ -107,7 +103,6 @@ def test_rows_whose_answer_was_lost_are_sent_again_and_stand_once(
     assert len(stored) == len(set(stored)) == replayed.outcome.negotiation.messages
 
 
-@pytest.mark.long
 def test_every_word_arrives_in_the_order_it_was_said(replayed: Any, ledger: Ledger) -> None:
     first_arrivals = list(dict.fromkeys(word for _, said in ledger.requests for word in said))
     assert len(first_arrivals) == replayed.outcome.negotiation.messages
@@ -119,13 +114,7 @@ def calm(replay_locally: Replayer) -> Any:
     return replay_locally(str(MINI), run_id=RUN)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(fault, marks=() if fault is StoreFault.NO_ANSWER else pytest.mark.long)
-        for fault in StoreFault
-    ],
-)
+@pytest.mark.parametrize("fault", list(StoreFault))
 def test_an_outage_leaves_no_trace_in_what_is_decided_or_stored(
     replay_locally: Replayer, calm: Any, tmp_path: Path, fault: StoreFault
 ) -> None:
