@@ -123,6 +123,8 @@ class Crowd:
     site: Ints
     ptr: Ints
     period: Ints
+    cut: bool
+    """Whether the shard named only the first of those who stand there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

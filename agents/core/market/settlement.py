@@ -8,6 +8,7 @@ prices follow the loads, which also improves the bound.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 
@@ -325,21 +326,20 @@ def evict(floor: Floor, contractors: Contractors, *, everyone: bool = False) -> 
 
 
 def chosen_to_leave(excess: Ints, crowds: list[Crowd]) -> list[int]:
-    """Choose who leaves the overfull cells of one start; ``excess`` [S, T] is used up."""
+    """Choose who leaves the overfull cells of one start; ``excess`` [S, T] is used up.
+
+    Where a shard named only its first, nobody behind the last of those may leave yet: others of
+    that shard may come before. So who leaves does not depend on how the work is dealt to shards.
+    """
     ranked = sorted(
-        (
-            bool(crowd.accepted[at]),
-            bool(crowd.forced[at]),
-            int(crowd.size[at]),
-            int(key),
-            crowd,
-            at,
-        )
-        for crowd in crowds
-        for at, key in enumerate(crowd.key.tolist())
+        ((*rank_in(crowd, at), crowd, at) for crowd in crowds for at in range(len(crowd.key))),
+        key=itemgetter(slice(4)),
     )
+    last = min((rank_in(crowd, len(crowd.key) - 1) for crowd in crowds if crowd.cut), default=None)
     leaving = []
-    for _, _, _, key, crowd, at in ranked:
+    for accepted, forced, size, key, crowd, at in ranked:
+        if last is not None and (accepted, forced, size, key) > last:
+            break
         site = int(crowd.site[at])
         halves = crowd.period[crowd.ptr[at] : crowd.ptr[at + 1]]
         if (excess[site, halves] > 0).any():
@@ -348,6 +348,16 @@ def chosen_to_leave(excess: Ints, crowds: list[Crowd]) -> list[int]:
             if not (excess > 0).any():
                 break
     return leaving
+
+
+def rank_in(crowd: Crowd, at: int) -> tuple[bool, bool, int, int]:
+    """Give what those who leave are ranked by: newcomers, the unforced and small ones first."""
+    return (
+        bool(crowd.accepted[at]),
+        bool(crowd.forced[at]),
+        int(crowd.size[at]),
+        int(crowd.key[at]),
+    )
 
 
 def place_missing(

@@ -516,8 +516,9 @@ class ShardBook:
             found = np.flatnonzero((touching != 0) & (everyone | (plan.protected[b] != RESTORED)))
             size = rows.power[found] * rows.duration[found]
             order = np.lexsort(
-                (rows.key[found], size, plan.protected[b][found], rows.accepted[found])
+                (rows.key[found], size, plan.protected[b][found] != 0, rows.accepted[found])
             )
+            cut = len(found) > CROWD
             found = found[order[:CROWD]]
             ptr, period, _ = spell(rows, plan, b, found)
             out.append(
@@ -531,6 +532,7 @@ class ShardBook:
                     site=plan.site[b][found],
                     ptr=ptr,
                     period=period,
+                    cut=cut,
                 )
             )
         return out

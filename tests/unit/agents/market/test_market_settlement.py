@@ -221,7 +221,7 @@ def test_accepted_work_does_not_leave_though_it_is_dear() -> None:
 # -- pieces without shards -------------------------------------------------------------------------
 
 
-def crowd(*rows: tuple[int, int, bool, bool, list[int]]) -> Crowd:
+def crowd(*rows: tuple[int, int, bool, bool, list[int]], cut: bool = False) -> Crowd:
     """(key, watts, accepted, forced, half hours) at site 0."""
     spans = [span for *_, span in rows]
     return Crowd(
@@ -234,6 +234,7 @@ def crowd(*rows: tuple[int, int, bool, bool, list[int]]) -> Crowd:
         site=np.zeros(len(rows), np.int64),
         ptr=np.cumsum([0, *map(len, spans)]),
         period=np.array([half for span in spans for half in span]),
+        cut=cut,
     )
 
 
@@ -255,6 +256,15 @@ def test_newcomers_leave_before_the_forced_and_the_accepted_and_small_before_lar
     # Shards' lists are one list.
     split = [crowd((3, 500, False, False, [0])), crowd((4, 400, False, False, [0]))]
     assert chosen_to_leave(np.array([[350, 0]]), split) == [4]
+
+
+def test_nobody_leaves_before_those_a_shard_has_not_named() -> None:
+    # One shard names 100 and 300 W and holds back what is larger; so the other's 400 W waits.
+    one = crowd((1, 100, False, False, [0]), (2, 300, False, False, [0]), cut=True)
+    other = crowd((3, 200, False, False, [0]), (4, 400, False, False, [0]))
+    assert chosen_to_leave(np.array([[900, 0]]), [one, other]) == [1, 3, 2]
+    # A shard that named all holds nobody back.
+    assert chosen_to_leave(np.array([[900, 0]]), [replace(one, cut=False), other]) == [1, 3, 2, 4]
 
 
 def standing_of(dropped: list[int], refused: list[int], cost: list[int]) -> Standing:
