@@ -70,7 +70,7 @@ class FetcherActor:
         seed: Of jitter and synthetic readings.
         interval_s: Time between polls; a replay's tick.
         state_folder: Where plan, rate limits and orders survive a restart.
-        clock_offset_s: Live only: seconds that our clock is ahead of this machine's.
+        clock_offset_s, clock_speed: Live only: what our clock makes of this machine's.
         replay_from: First instant of a replay, ISO 8601: the clock is then virtual. None is live.
         transport: A replay's transport; None for the network.
         beckn: Of the Beckn fetcher: how we take part in the network.
@@ -88,6 +88,7 @@ class FetcherActor:
         interval_s: float = 60.0,
         state_folder: str | None = None,
         clock_offset_s: float = 0.0,
+        clock_speed: float = 1.0,
         replay_from: str | None = None,
         transport: TransportSpec | None = None,
         beckn: BecknOptions | None = None,
@@ -96,7 +97,7 @@ class FetcherActor:
             # At INFO httpx logs whole URLs, and Ray copies logs into its own folder.
             logging.getLogger(chatty).setLevel(logging.WARNING)
         live = replay_from is None
-        clock: Clock = SystemClock(clock_offset_s)
+        clock: Clock = SystemClock(clock_offset_s, clock_speed)
         if replay_from is not None:
             clock = VirtualClock(parse_instant(replay_from))
         self._run_id = run_id

@@ -19,6 +19,8 @@ from schema.periods import format_instant
 _MOST_PORT = 65_535
 _SOURCES = 4
 _MOST_SPEED = 100_000
+#: What the setting ``clock_speed`` allows: faster than that ``start`` cannot poll.
+_MOST_FOLLOWED = 100
 
 
 class Pace(StrEnum):
@@ -101,9 +103,10 @@ def serve(
     )
     with server:
         lines = [f"export {name}={value}" for name, value in server.environment.items()]
-        if clock is Pace.WALL:
-            # No other program can follow a clock that goes faster.
+        if 1 <= served.speed <= _MOST_FOLLOWED:
             lines.append(f"export GRIDPACT_CLOCK_OFFSET_S={served.offset_s:.6f}")
+        if 1 < served.speed <= _MOST_FOLLOWED:
+            lines.append(f"export GRIDPACT_CLOCK_SPEED={served.speed:g}")
         typer.echo("\n".join(lines))
         console.print(f"serving {scenario.name} from {format_instant(start)} on; Ctrl-C stops")
         threading.Event().wait()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _named(name: str) -> AliasChoices:
@@ -59,9 +61,13 @@ class Settings(BaseSettings):
     source_urls: dict[str, str] = {}
     """Addresses of sources that other packages add, by name."""
 
-    clock_offset_s: float = Field(default=0.0, ge=-3e8, le=3e8)
+    clock_offset_s: float = Field(default=0.0, ge=-3e11, le=3e11)
     """Seconds added to this machine's clock by a live run; a scenario of another date, served, is
     then now."""
+    clock_speed: float = Field(default=1.0, ge=1, le=100)
+    """How often this machine's seconds since 1970 are taken before the offset is added: a served
+    scenario that goes by faster is then followed. Limits of sources go by that clock too, so every
+    source must be on this machine."""
 
     ray_dashboard: bool = False
 
@@ -74,6 +80,27 @@ class Settings(BaseSettings):
                 "unset both to use the embedded one"
             )
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _only_own_sources_go_faster(self) -> Self:
+        if self.clock_speed == 1.0:
+            return self
+        addresses = {
+            "carbon_intensity": self.carbon_intensity_url,
+            "neso": self.neso_url,
+            "elexon": self.elexon_url,
+            "beckn": self.beckn_url,
+            **self.source_urls,
+        }
+        for name, url in addresses.items():
+            if urlsplit(url).hostname not in _THIS_MACHINE:
+                msg = (
+                    f"GRIDPACT_CLOCK_SPEED is {self.clock_speed:g} and {name} is asked at {url}: a "
+                    "faster clock breaks the limits of real sources; serve all of them on "
+                    "127.0.0.1 with `scenarios serve`, or leave the speed at 1"
+                )
+                raise ValueError(msg)
         return self
 
     @property

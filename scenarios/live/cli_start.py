@@ -121,7 +121,7 @@ def start(
         screen = LiveScreen(console, quiet=once)
         pipeline = LivePipeline(
             stage,
-            SystemClock(settings.clock_offset_s),
+            SystemClock(settings.clock_offset_s, settings.clock_speed),
             chosen,
             cadence=Cadence(interval_s=interval, seed=int.from_bytes(os.urandom(4))),
             watch=screen.ticked,

@@ -25,9 +25,15 @@ def live_run_id(settings: Settings) -> str:
     A clock that is moved has a run of its own: the versions of its rows would outlive those of
     the real time.
     """
-    if settings.clock_offset_s == 0.0:
+    if settings.clock_offset_s == 0.0 and settings.clock_speed == 1.0:
         return row_id("scenario_runs", "live")
-    return row_id("scenario_runs", "live", f"{settings.clock_offset_s:.0f}")
+    return row_id("scenario_runs", "live", _clock_of(settings))
+
+
+def _clock_of(settings: Settings) -> str:
+    """Name a run's clock."""
+    faster = "" if settings.clock_speed == 1.0 else f"x{settings.clock_speed:g}"
+    return f"{settings.clock_offset_s:.0f}{faster}"
 
 
 def live_folder(home: Path) -> Path:
@@ -51,7 +57,7 @@ def state_folder(home: Path, endpoint: SupabaseEndpoint, settings: Settings) -> 
     """
     addresses = [registry.base_url(source, settings) for source in Source]
     others = [f"{name}={url}" for name, url in sorted(settings.source_urls.items())]
-    world = "|".join([f"{settings.clock_offset_s:.0f}", *addresses, *others])
+    world = "|".join([_clock_of(settings), *addresses, *others])
     key = sha256(world.encode()).hexdigest()[:8]
     return live_folder(home) / f"{database_key(endpoint)}-{key}"
 

@@ -146,6 +146,7 @@ class RayLiveStage(Bookkeeping):
                     "interval_s": self._interval_s,
                     "state_folder": str(self._state_folder),
                     "clock_offset_s": self._settings.clock_offset_s,
+                    "clock_speed": self._settings.clock_speed,
                     "beckn": BecknOptions.of(self._settings),
                 },
             )

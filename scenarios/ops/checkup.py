@@ -64,7 +64,7 @@ class Checkup:
         return asyncio.run(self._all())
 
     async def _all(self) -> list[CheckResult]:
-        clock = SystemClock(self.settings.clock_offset_s)
+        clock = SystemClock(self.settings.clock_offset_s, self.settings.clock_speed)
         machine_clock = SystemClock()
         results: list[CheckResult] = []
 

@@ -51,7 +51,7 @@ def backfill(
 ) -> None:
     """Fetch past days of a source into the live run; run it again to go on where it ended."""
     settings = load_settings()
-    clock = SystemClock(settings.clock_offset_s)
+    clock = SystemClock(settings.clock_offset_s, settings.clock_speed)
     plan = history_of(source, registry.base_url(source, settings))
     try:
         days = checked_days(_day("from", first), _day("to", last), clock.now())
@@ -112,7 +112,7 @@ async def _fill(
                 reader,
                 StorageClient(service, patience_s=PATIENCE_S),
                 run_id,
-                SystemClock(settings.clock_offset_s),
+                SystemClock(settings.clock_offset_s, settings.clock_speed),
                 Book(book),
                 watch.step,
             )

@@ -66,7 +66,7 @@ def record(
     if out.exists():
         raise InputError(f"{out} exists; choose another --out", field="out", value=str(out))
     settings = load_settings()
-    clock = SystemClock(settings.clock_offset_s)
+    clock = SystemClock(settings.clock_offset_s, settings.clock_speed)
     home = prepare_home(settings.home or resolve_home())
     chosen = _chosen(sources)
     with ExitStack() as stack:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def _wall() -> datetime:
     return datetime.now(UTC)
@@ -15,8 +17,8 @@ def _wall() -> datetime:
 class PacedClock:
     """Runs from ``start`` on, ``speed`` times as fast as this machine's clock.
 
-    At speed 1 it is the machine's clock moved by ``offset_s``: another program whose clock is
-    moved by the same figure agrees with it.
+    It is the machine's seconds since 1970, times ``speed``, plus ``offset_s``: another program
+    whose clock is made of the same figures agrees with it.
     """
 
     def __init__(
@@ -30,8 +32,13 @@ class PacedClock:
 
     @property
     def offset_s(self) -> float:
-        """Seconds by which the clock was ahead of the machine's when it began."""
-        return (self._start - self._began).total_seconds()
+        """Seconds to add to ``speed`` times the machine's seconds since 1970."""
+        return ((self._start - _EPOCH) - (self._began - _EPOCH) * self._speed).total_seconds()
+
+    @property
+    def speed(self) -> float:
+        """How many times as fast as the machine's clock it goes."""
+        return self._speed
 
     def now(self) -> datetime:
         """Give the current instant, aware, UTC."""

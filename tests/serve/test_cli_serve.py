@@ -16,6 +16,8 @@ import httpx
 import orjson
 import pytest
 
+from storage.system_clock import SystemClock
+
 ROOT = Path(__file__).resolve().parents[2]
 _NAMES = [
     "GRIDPACT_CARBON_INTENSITY_URL",
@@ -78,7 +80,17 @@ def test_it_prints_settings_serves_and_stops_within_two_seconds(
         assert "serving windy-night from 2026-02-03T17:00:00Z on" in told
 
 
-def test_a_faster_clock_is_not_exported_and_goes_faster() -> None:
+def test_a_clock_that_programs_can_follow_is_exported_with_its_speed() -> None:
+    with _serving("--clock", "virtual", "--speed", "60", "--from-h", "2", lines=6) as (_, lines):
+        exports = _exports(lines)
+        assert exports["GRIDPACT_CLOCK_SPEED"] == "60"
+        ours = SystemClock(float(exports["GRIDPACT_CLOCK_OFFSET_S"]), 60)
+        # Two hours into the scenario, which starts at 15:00Z; a second of ours is a minute of it.
+        began = datetime(2026, 2, 3, 17, tzinfo=UTC)
+        assert timedelta(0) <= ours.now() - began < timedelta(hours=1)
+
+
+def test_a_clock_too_fast_to_follow_is_not_exported_and_goes_faster() -> None:
     with _serving("--clock", "virtual", "--speed", "3600", lines=4) as (_, lines):
         exports = _exports(lines)
         assert list(exports) == _NAMES

@@ -26,6 +26,7 @@ from schema.ids import row_id
 from schema.rows.system import Outcome
 from schema.settings import Settings
 from storage.embedded.endpoint import SupabaseEndpoint
+from storage.system_clock import SystemClock
 
 NOON = datetime(2031, 2, 3, 12, tzinfo=UTC)
 
@@ -204,6 +205,32 @@ def test_the_live_run_has_one_id_for_ever_and_a_moved_clock_another() -> None:
     moved = live_run_id(Settings.model_construct(clock_offset_s=3600.0))
     assert moved != row_id("scenario_runs", "live")
     assert moved == live_run_id(Settings.model_construct(clock_offset_s=3600.2))
+    faster = live_run_id(Settings.model_construct(clock_offset_s=3600.0, clock_speed=10.0))
+    assert faster not in {moved, live_run_id(Settings.model_construct())}
+
+
+HERE = "http://127.0.0.1:9"
+
+
+def test_a_faster_clock_is_refused_while_any_source_is_elsewhere() -> None:
+    here = dict.fromkeys(("carbon_intensity_url", "neso_url", "elexon_url", "beckn_url"), HERE)
+    assert Settings(clock_speed=10.0, **here).clock_speed == 10.0
+    for name in here:
+        others = {other: url for other, url in here.items() if other != name}
+        with pytest.raises(ValueError, match="breaks the limits of real sources"):
+            Settings(clock_speed=10.0, **others)
+    with pytest.raises(ValueError, match="octopus is asked at https://api"):
+        Settings(clock_speed=10.0, **here, source_urls={"octopus": "https://api.example"})
+
+
+def test_a_clock_is_the_machines_times_its_speed_plus_its_offset() -> None:
+    # Half a year is 15,768,000 s; ten times the seconds of the machine, 9 of them taken away.
+    began = datetime.now(UTC)
+    fast = SystemClock(-9 * (began - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds(), 10.0)
+    seen = fast.now() - began
+    assert timedelta(0) <= seen <= 10 * (datetime.now(UTC) - began) + timedelta(milliseconds=1)
+    moved = SystemClock(15_768_000.0).now() - datetime.now(UTC)
+    assert abs(moved - timedelta(days=182.5)) < timedelta(seconds=1)
 
 
 def test_state_is_kept_apart_by_database_address_and_clock(tmp_path: Path) -> None:
@@ -214,8 +241,9 @@ def test_state_is_kept_apart_by_database_address_and_clock(tmp_path: Path) -> No
         state_folder(tmp_path, endpoint("https://y.example", "hosted"), plain),
         state_folder(tmp_path, endpoint(), Settings.model_construct(neso_url="http://127.0.0.1:9")),
         state_folder(tmp_path, endpoint(), Settings.model_construct(clock_offset_s=86_400.0)),
+        state_folder(tmp_path, endpoint(), Settings.model_construct(clock_speed=10.0)),
     }
-    assert len(folders) == 5
+    assert len(folders) == 6
     assert all(folder.parent == tmp_path / "live" for folder in folders)
     assert state_folder(tmp_path, endpoint(), plain) in folders
     assert spool_folder(tmp_path, endpoint()) == tmp_path / "spool" / "embedded-live"
