@@ -31,6 +31,22 @@ class Trace(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
+class Given:
+    """Figures that are not drawn: of the grid, and of the work.
+
+    Attributes:
+        intensity: [14, T] gCO2/kWh.
+        price_gbp_per_mwh: [14, T].
+        power_w, duration: [n] of the workloads, W and half hours.
+    """
+
+    intensity: Floats
+    price_gbp_per_mwh: Floats
+    power_w: Ints
+    duration: Ints
+
+
+@dataclass(frozen=True, eq=False)
 class Instance:
     """A market, its fleets, and a schedule that misses nobody."""
 
@@ -56,6 +72,7 @@ def make_instance(
     window_share: float = 0.0,
     window_ratio: tuple[float, float] = (4.0, 12.0),
     window_count: int = 0,
+    given: Given | None = None,
 ) -> Instance:
     """Draw an instance.
 
@@ -72,10 +89,15 @@ def make_instance(
         window_ratio: Window capacity / typical power, drawn between these.
         window_count: So many windows hold ``window_share`` together, whatever the ratio that
             makes; 0 leaves their number open.
+        given: Grid and work in place of drawn ones; ``count``, ``periods`` are theirs then.
     """
     draw = np.random.Generator(np.random.Philox(key=seed))
-    intensity, price = _signals(draw, periods)
-    power, duration = _work(draw, count, trace, periods)
+    if given is None:
+        intensity, price = _signals(draw, periods)
+        power, duration = _work(draw, count, trace, periods)
+    else:
+        intensity, price = given.intensity, given.price_gbp_per_mwh
+        power, duration = given.power_w, given.duration
     allowed = _allowed(draw, count)
     site, start, capacity = _plant(draw, power, duration, allowed, periods, utilisation)
     # GAIA lets short jobs wait 6 h and long ones 24 h; here each draws between those and twice.
