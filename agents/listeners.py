@@ -55,8 +55,25 @@ def family(root: int, mark: str) -> set[int]:
     """Give the descendants of a process whose command line holds a mark, and theirs."""
     if not Path("/proc/self").exists():
         return set()
-    marked = {pid for pid in process_tree(root) - {root} if mark in _command_line(pid)}
+    marked = {pid for pid in process_tree(root) - {root} if mark in command_line(pid)}
     return set().union(*(process_tree(pid) for pid in marked))
+
+
+def writers(folder: str) -> set[int]:
+    """Give the processes whose standard output is a file below a folder.
+
+    Ray's workers have nothing else left to be known by once their raylet is dead: it was their
+    parent, and the title they give themselves covers their command line.
+    """
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            output = str((entry / "fd" / "1").readlink())
+        except OSError:
+            continue  # it ended while we looked, or is another user's
+        if output.startswith(folder.rstrip("/") + "/"):
+            found.add(int(entry.name))
+    return found
 
 
 def is_alive(pid: int) -> bool:
@@ -67,7 +84,8 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def _command_line(pid: int) -> str:
+def command_line(pid: int) -> str:
+    """Give the command line of a process, NUL between its parts; empty for one that has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:

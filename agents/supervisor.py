@@ -8,13 +8,12 @@ process of the machine.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
+import re
 import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,24 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from agents.listeners import family, is_alive, require_answer, require_loopback
+from agents.listeners import (
+    command_line,
+    family,
+    is_alive,
+    require_answer,
+    require_loopback,
+    writers,
+)
 from agents.placement import Place, Placement, alive
 from agents.ray_env import NAMESPACE
-from schema.errors import AgentUnavailable, ConfigurationError
+from agents.ray_signals import deaf_to_sigterm, own_sigterm
+from agents.ray_watch import JOINED_PATIENCE_S, OWN_PATIENCE_S, Part, RayWatch, interrupt, leave
+from schema.errors import AgentUnavailable, ClusterLost, ConfigurationError
 from schema.rows.system import AgentKind
 
 START_TIMEOUT_S = 60.0
 STOP_BUDGET_S = 6.0
 END_WITHIN_S = 3.0
-_DEAF_EVERY_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,19 @@ class Cluster:
         self.namespace = namespace
         self._dashboard = dashboard
         self._actors: dict[str, tuple[ActorSpec, ActorHandle[Any]]] = {}
+        self._session: str | None = None
+        self._watch: RayWatch | None = None
+
+    @property
+    def lost(self) -> str | None:
+        """The part of Ray that has died under this cluster, if one has."""
+        return None if self._watch is None else self._watch.lost
 
     def start(self) -> None:
         """Start or join the cluster and check that only loopback listens.
+
+        Should Ray's raylet or GCS die later, this program is interrupted as by Ctrl-C, and
+        ``stop`` raises.
 
         Raises:
             ConfigurationError: A listener beyond loopback, or a cluster that refuses us.
@@ -90,7 +107,7 @@ class Cluster:
         if self._address is not None:
             require_answer(self._address)
             try:
-                with _own_sigterm():
+                with own_sigterm():
                     ray.init(address=self._address, **common)
             except (ConnectionError, RuntimeError, ray.exceptions.RayError) as exc:
                 raise ConfigurationError(
@@ -100,10 +117,14 @@ class Cluster:
                     field="address",
                     value=self._address,
                 ) from exc
-            return
+        else:
+            self._start_own(common)
+        self._watch_ray()
+
+    def _start_own(self, common: Mapping[str, Any]) -> None:
         for attempt in (1, 2):
             try:
-                with _own_sigterm():
+                with own_sigterm():
                     ray.init(
                         address="local",
                         num_cpus=os.cpu_count(),
@@ -118,6 +139,38 @@ class Cluster:
                 if attempt == 2:  # noqa: PLR2004
                     raise
         require_loopback(os.getpid())
+        self._session = _session_of(family(os.getpid(), str(self._temp)))
+
+    def _watch_ray(self) -> None:
+        context = ray.get_runtime_context()
+        gcs_host, _, gcs_port = context.gcs_address.rpartition(":")
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        (here,) = (node for node in nodes if node["NodeID"] == context.get_node_id())
+        self._watch = RayWatch(
+            [
+                Part("GCS", gcs_host.strip("[]"), int(gcs_port)),
+                Part("raylet", here["NodeManagerAddress"], int(here["NodeManagerPort"])),
+            ],
+            patience_s=OWN_PATIENCE_S if self._address is None else JOINED_PATIENCE_S,
+            on_lost=lambda _: interrupt(),
+            on_stuck=self._leave,
+        )
+        self._watch.start()
+
+    def _watch_no_longer(self) -> None:
+        if self._watch is None:
+            return
+        try:
+            self._watch.end()
+        except KeyboardInterrupt:
+            # It may be the watch's own; then there is more to say than that.
+            if self._watch.lost is None:
+                raise
+
+    def _leave(self) -> None:
+        """End the processes of Ray and this one, which waits for Ray and hears no signal."""
+        self._kill_all()
+        leave(self._what_was_lost())
 
     def launch(self, specs: Sequence[ActorSpec]) -> list[Heartbeat]:
         """Start actors at the same time and wait until each answers.
@@ -211,7 +264,16 @@ class Cluster:
         """Stop actors, storage last, then Ray; give the names that did not answer.
 
         Rows not yet in Supabase stay in the spool.
+
+        Raises:
+            ClusterLost: Ray had died before; its processes have been ended all the same.
         """
+        self._watch_no_longer()
+        if self.lost is not None:
+            self._actors.clear()
+            self._kill_all()
+            self._shut_down()
+            raise ClusterLost(self._what_was_lost(), part=self.lost)
         deadline = time.monotonic() + budget_s
         last = {AgentKind.STORAGE}
         unanswered: list[str] = []
@@ -236,10 +298,30 @@ class Cluster:
         self._shut_down()
         return unanswered
 
+    def _what_was_lost(self) -> str:
+        return (
+            f"Ray's {self.lost} has died, and every actor with it. Nothing that was accepted is "
+            "lost: rows that are not in Supabase yet wait in the spool, and go with the next run. "
+            f"Give the same command again; why it died may stand in {self._logs()}"
+        )
+
+    def _kill_all(self) -> None:
+        """Kill what is left of our own cluster.
+
+        Its rows are on disk or were never acknowledged; and a cluster without its raylet or GCS
+        does not end by itself.
+        """
+        if self._session is None:
+            return
+        # Workers have no parent any more if it was the raylet that died.
+        for pid in family(os.getpid(), str(self._temp)) | writers(self._session):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def _shut_down(self) -> None:
         """End Ray, and see that its processes have ended before this one does."""
         ours = family(os.getpid(), str(self._temp)) if self._address is None else set()
-        with _own_sigterm(), _deaf_to_sigterm():
+        with own_sigterm(), deaf_to_sigterm():
             ray.shutdown()
         deadline = time.monotonic() + END_WITHIN_S
         while (left := {pid for pid in ours if is_alive(pid)}) and time.monotonic() < deadline:
@@ -250,45 +332,12 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
 
 
-@contextlib.contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep what this program does at SIGTERM.
-
-    Ray's start would end all actors at it without a word, and its end leaves the system's own way.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    ours = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, ours)
-
-
-@contextlib.contextmanager
-def _deaf_to_sigterm() -> Iterator[None]:
-    """Outlive a SIGTERM while Ray ends.
-
-    Early in its end Ray puts back the system's own way, which is to die at once, and takes a
-    second for the rest. Python cannot set a handler from another thread, C can.
-    """
-    over = threading.Event()
-    ignore = ctypes.cast(int(signal.SIG_IGN), ctypes.c_void_p)
-    set_signal = ctypes.CDLL(None).signal
-    set_signal.restype = ctypes.c_void_p
-
-    def keep() -> None:
-        while not over.wait(_DEAF_EVERY_S):
-            set_signal(int(signal.SIGTERM), ignore)
-
-    keeper = threading.Thread(target=keep, name="deaf-to-sigterm", daemon=True)
-    keeper.start()
-    try:
-        yield
-    finally:
-        over.set()
-        keeper.join()
+def _session_of(pids: Iterable[int]) -> str | None:
+    """Give the folder of a cluster of our own, which its GCS is told on its command line."""
+    for pid in pids:
+        if found := re.search(r"--session-dir=([^\0]+)", command_line(pid)):
+            return found[1]
+    return None
 
 
 def where_am_i() -> tuple[str, int]:

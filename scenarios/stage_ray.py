@@ -8,8 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import ray
-
 from agents.core.conversation import ManagerOptions
 from agents.orchestrator import TickReport
 from agents.remote import gather, patiently
@@ -109,9 +107,7 @@ class RayStage:
         )
         compute = compute_specs(self._organisations, self._shard_count, **names)
         self._launch([storage, *self._fetcher_specs(), *compute])
-        self._client = StorageClient(
-            RayStorage(lambda: ray.get_actor(STORAGE, namespace=namespace))
-        )
+        self._client = StorageClient(RayStorage(lambda: self._cluster.handle(STORAGE)))
         self.put_run(run)
         self.store(self._agents(self._scenario.start))
         self._launch(

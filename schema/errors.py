@@ -22,6 +22,7 @@
       NegotiationError
         ProtocolViolation  ProposalExpired  InvariantViolated
       AgentUnavailable            an actor did not answer (retry)
+      ClusterLost                 Ray itself has died, and every actor with it
 
 A constructor takes the message first and every other argument as an optional keyword, because
 an exception that crosses Ray processes is rebuilt from ``args`` alone; a required second
@@ -172,3 +173,7 @@ class AgentUnavailable(GridpactError):
     """An actor did not answer in time; made at the shell from Ray's own errors."""
 
     retryable = True
+
+
+class ClusterLost(GridpactError):
+    """Ray's raylet or GCS has died, and with it every actor; details hold the part."""

@@ -129,7 +129,7 @@ def start(
         _say(console, "starting Ray and the actors")
         with asyncio.Runner() as runner:
             if not once:
-                runner.run(_until_stopped(pipeline, screen))
+                runner.run(_until_stopped(pipeline, screen, cluster))
                 return EXIT_INTERRUPTED
             outcome = runner.run(_one_iteration(pipeline, stage, endpoint))
     return _answer(outcome, as_json=as_json)
@@ -179,14 +179,15 @@ def _answer(outcome: LiveOutcome | None, *, as_json: bool) -> int:
     return 0
 
 
-async def _until_stopped(pipeline: LivePipeline, screen: LiveScreen) -> None:
+async def _until_stopped(pipeline: LivePipeline, screen: LiveScreen, cluster: Cluster) -> None:
     """Run until a signal asks for the end."""
     state = RunState.FAILED
     try:
         await pipeline.open()
         with _stopping(pipeline), screen.follow(pipeline.situation):
             await pipeline.run()
-        state = RunState.DONE
+        if cluster.lost is None:
+            state = RunState.DONE
     finally:
         await pipeline.farewell(state)
 

@@ -113,7 +113,7 @@ class RayLiveStage(Bookkeeping):
         compute = compute_specs(self._organisations, 1, **names)
         self._launch([storage, *self._fetcher_specs(), *compute], run)
         self.client = StorageClient(
-            RayStorage(lambda: ray.get_actor(STORAGE, namespace=namespace)),
+            RayStorage(lambda: self._cluster.handle(STORAGE)),
             patience_s=STORAGE_PATIENCE_S,
         )
         assert run.clock_at is not None, "a live run begins now"
