@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from replay_world import World
 
+from scenarios.live.run import live_run_id
 from scenarios.loader import load
 from scenarios.scenario import Scenario
 from schema.rows import ComputeWorkloadRow
 from schema.rows.compute import WorkloadStatus
+from schema.settings import Settings
 from storage.supabase_store import SupabaseStore
+from storage.system_clock import SystemClock
 
 SCENARIO = "windy-night"
 _EXPORT = re.compile(r"^export (\w+)=(\S+)$", re.MULTILINE)
@@ -54,18 +57,32 @@ class Upstream:
 
     launched: Launched
     log: Path
+    speed: float = 1.0
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
         """What it says to export."""
-        self.launched.until("addresses", lambda: "CLOCK_OFFSET" in self.launched.answered, 60)
+        last = "CLOCK_SPEED" if self.speed > 1 else "CLOCK_OFFSET"
+        self.launched.until("addresses", lambda: last in self.launched.answered, 60)
         return dict(_EXPORT.findall(self.launched.answered))
 
     @property
     def now(self) -> datetime:
         """The moment that is served."""
-        ahead = timedelta(seconds=float(self.environment["GRIDPACT_CLOCK_OFFSET_S"]))
-        return datetime.now(UTC) + ahead
+        return SystemClock(float(self.clock["GRIDPACT_CLOCK_OFFSET_S"]), self.speed).now()
+
+    @property
+    def clock(self) -> dict[str, str]:
+        """Give what it exports of its clock."""
+        return {name: text for name, text in self.environment.items() if "_CLOCK_" in name}
+
+    @property
+    def run_id(self) -> str:
+        """The live run of its clock."""
+        offset_s = float(self.clock["GRIDPACT_CLOCK_OFFSET_S"])
+        return live_run_id(
+            Settings.model_construct(clock_offset_s=offset_s, clock_speed=self.speed)
+        )
 
     @property
     def scenario(self) -> Scenario:
@@ -78,15 +95,17 @@ class Upstream:
 
 
 @contextmanager
-def served(world: World, name: str, *options: str) -> Iterator[Upstream]:
+def served(world: World, name: str, *options: str, speed: float = 1.0) -> Iterator[Upstream]:
     """Serve the scenario from 12 minutes past an hour on, until the end of the block."""
+    if speed > 1:
+        options += ("--clock", "virtual", "--speed", f"{speed:g}")
     log = world.folder / f"{name}.jsonl"
     world.folder.mkdir(parents=True, exist_ok=True)
     launched = world.launch(
         "scenarios", "serve", SCENARIO, "--from-h", "1.2", "--log", str(log), *options
     )
     try:
-        yield Upstream(launched, log)
+        yield Upstream(launched, log, speed)
         launched.interrupt()
         launched.wait(20)
     finally:
@@ -154,6 +173,18 @@ def status_of(world: World, run_id: str, name: str) -> str | None:
             [run_id, name],
         ).fetchone()
     return None if found is None else str(found[0])
+
+
+def workloads_by_status(world: World, run_id: str) -> dict[str, int]:
+    """Count a run's workloads by how they stand in Supabase."""
+    url = world.server.endpoint.database_url
+    assert url is not None
+    with closing(psycopg.connect(url)) as connection:
+        found = connection.execute(
+            "select status, count(*) from public.compute_workloads where run_id = %s group by 1",
+            [run_id],
+        ).fetchall()
+    return {str(status): int(number) for status, number in found}
 
 
 def doubled(world: World, run_id: str) -> dict[str, int]:

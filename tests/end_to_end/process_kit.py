@@ -205,12 +205,12 @@ def started_at(pid: int) -> str:
         return "gone"
 
 
-def waiting_rows(home: Path) -> dict[str, int]:
-    """Count the rows of each run that wait in a home's spool of replays."""
+def waiting_rows(home: Path, *, live: bool = False) -> dict[str, int]:
+    """Count the rows of each run that wait in a home's spool of replays, or its live one."""
     (path,) = (
         path
         for path in (home / "spool").glob("*/spool.db")
-        if not path.parent.name.endswith("-live")
+        if path.parent.name.endswith("-live") is live
     )
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
         return dict(
