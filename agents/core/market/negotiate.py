@@ -44,6 +44,7 @@ from agents.core.market.questions import (
 from agents.core.market.replies import Description, Regrets, Standing, Token
 from agents.core.market.settlement import (
     ALONE_REPAIR,
+    HUGE,
     LARGE,
     LARGE_REPAIR,
     SMALL,
@@ -67,6 +68,8 @@ MULTI_START_UP_TO = 2_000
 CLASSES_UP_TO = 9_999
 #: Above so many workloads discovery asks samples.
 SAMPLE_FROM = 20_000
+#: Above so many workloads sweeps are fewer.
+HUGE_FROM = 500_000
 
 
 class Quality(StrEnum):
@@ -188,7 +191,7 @@ def negotiate(
         market,
         counted,
         starts,
-        schedule=SMALL if mustered else LARGE,
+        schedule=SMALL if mustered else LARGE if count <= HUGE_FROM else HUGE,
         plan=_repair_plan(about, mustered=mustered),
         mustered=mustered,
         seed=options.seed,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agents.core.market.kernels_places import copy_spans
 from agents.core.market.order import Keys
 from agents.core.market.units import Ints
 
@@ -71,7 +72,8 @@ def join_places(parts: list[Places]) -> Places:
     period = np.concatenate([part.period for part in parts])
     window = np.concatenate([part.window for part in parts])
     ptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(count[order])))
-    source = np.repeat(first[order] - ptr[:-1], count[order]) + np.arange(int(ptr[-1]))
+    joined = np.empty((2, int(ptr[-1])), np.int64)
+    copy_spans(order, first, ptr, period, window, joined[0], joined[1])
     return Places(
         organisation=parts[0].organisation,
         key=key[order],
@@ -79,8 +81,8 @@ def join_places(parts: list[Places]) -> Places:
         duration=np.concatenate([part.duration for part in parts])[order],
         site=np.concatenate([part.site for part in parts])[order],
         ptr=ptr,
-        period=period[source],
-        window=window[source],
+        period=joined[0],
+        window=joined[1],
     )
 
 

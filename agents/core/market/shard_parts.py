@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agents.core.market.fleet import Rows
+from agents.core.market.kernels_places import spell_rows
 from agents.core.market.kernels_respond import REFUSED
 from agents.core.market.kernels_search import Plan
 from agents.core.market.plans import Places
@@ -128,15 +129,7 @@ def spell(rows: Rows, plan: Plan, b: int, found: Ints) -> tuple[Ints, Ints, Ints
     placed = plan.site[b][found] >= 0
     count = np.where(placed, rows.duration[found], 0)
     ptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(count)))
-    total = int(ptr[-1])
-    offset = np.arange(total) - np.repeat(ptr[:-1], count)
-    period = np.repeat(plan.start[b][found], count) + offset
-    apart = np.repeat(rows.interruptible[found] != 0, count)
-    if apart.any():
-        source = np.repeat(rows.period_ptr[:-1][found], count) + offset
-        period[apart] = plan.periods[b][source[apart]]
-    if plan.supply.shape[1]:
-        slot = plan.supply[b][np.repeat(rows.supply_ptr[:-1][found], count) + offset]
-    else:
-        slot = np.full(total, GRID, np.int64)
+    period = np.empty(int(ptr[-1]), np.int64)
+    slot = np.full(len(period), GRID, np.int64)
+    spell_rows(rows, plan, b, found, period, slot)
     return ptr, period, slot

@@ -56,7 +56,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MULTI_START_UP_TO", 0)
 
 
-def as_large(made: Instance, shards: int) -> str:
+def as_large(made: Instance, shards: int, sweeps: int = 6) -> str:
     outcome, _ = hold_watched(
         made.market, made.fleets, Options(seed=3, muster_up_to=AS_LARGE), shards=shards
     )
@@ -64,7 +64,7 @@ def as_large(made: Instance, shards: int) -> str:
     check_outcome(made.market, made.fleets, outcome)
     names = [name for name, _ in outcome.steps]
     assert "improve" not in names
-    assert names.count("sweep") == 6
+    assert names.count("sweep") == sweeps
     return digest_of(outcome)
 
 
@@ -73,6 +73,13 @@ def as_large(made: Instance, shards: int) -> str:
 def test_the_ways_of_large_fleets_hold_for_small_ones(count: int) -> None:
     made = make_instance(count, seed=4, periods=48, organisations=2, window_share=0.1)
     assert as_large(made, 1) == as_large(made, 3)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_the_largest_fleets_sweep_less_and_keep_every_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HUGE_FROM", 500)
+    made = make_instance(700, seed=4, periods=48, organisations=2, window_share=0.1)
+    assert as_large(made, 1, sweeps=4) == as_large(made, 3, sweeps=4)
 
 
 @pytest.mark.usefixtures("small_limits")
