@@ -7,10 +7,10 @@ then the awards that rest on them. Work that uses a window is accepted after its
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -19,9 +19,8 @@ from agents.core.accounting import Account, Figures, account_segment, add_up
 from agents.core.awards import Awarder
 from agents.core.book import Participants
 from agents.core.booking import BookingDesk
-from agents.core.digest import RunDigest, table_hash
+from agents.core.digest import RunDigest
 from agents.core.ledger import Contract, Segment, State
-from agents.core.log import ConversationLog, gbp
 from agents.core.lost_windows import (
     Plan,
     join,
@@ -32,23 +31,17 @@ from agents.core.lost_windows import (
     withdrawn,
 )
 from agents.core.market.contractors import Contractors
-from agents.core.market.convergence import pressure
-from agents.core.market.discovery import Round
 from agents.core.market.negotiate import Options, Quality, WarmStart, negotiate
 from agents.core.market.outcome import Outcome
 from agents.core.market.problem import Market
 from agents.core.market.units import Ints
+from agents.core.minutes import Minutes
 from agents.core.run_state import Posted, RunState
 from agents.core.view import GridView, market_of, window_id
 from schema.errors import AgentUnavailable
 from schema.messages import Performative
-from schema.orders import OrderOutcome, OrderResult
-from schema.periods import format_instant, half_hour_start
+from schema.orders import OrderOutcome
 from schema.rows import AgentNegotiationRow, WorkloadScheduleRow
-
-REPLY_WITHIN = timedelta(seconds=30)
-"""Informational in a replay, where the clock stands still during a conversation."""
-
 
 HOLD_TRIES = 4
 """How often the market is held from its start when contractors are lost in the midst of it."""
@@ -165,7 +158,7 @@ class _Talk:
         digest: RunDigest,
     ) -> None:
         self._state, self._now, self._view, self._why = state, now, view, why
-        self._options, self._digest = options, digest
+        self._options = options
         self._origin = view.origin
         self._figures = figures
         self._id = f"{state.conversations:04d}"
@@ -174,12 +167,7 @@ class _Talk:
         end = max(contract.deadline for contract in self._people)
         self._periods = min(end - self._origin, options.horizon)
         self._keys = {contract.key for contract in self._people}
-        self._log = ConversationLog(
-            self._id,
-            sent_at=now,
-            reply_by=now + REPLY_WITHIN,
-            on_synthetic=view.on_synthetic(self._periods),
-        )
+        self._minutes = Minutes(self._id, why, people, view, self._periods, now, digest)
         self._market_options = Options(
             seed=options.seed * 1_000_003 + state.conversations, quality=options.quality
         )
@@ -203,7 +191,7 @@ class _Talk:
                 in_force=places_of(self._people, in_force, market, self._origin),
             )
         )
-        self._log_rounds()
+        self._minutes.rounds(self._outcome, self._awarder())
 
     def _market(self) -> Market:
         state = self._state
@@ -263,7 +251,7 @@ class _Talk:
             for result in desk.book(orders):
                 name = window_id(*result.order.key)
                 self._state.bookings.take(name, result)
-                self._log_order(name, result)
+                self._minutes.order(len(self._outcome.rounds), name, result)
                 if result.outcome is not OrderOutcome.BOOKED:
                     lost.add(name)
             if lost:
@@ -324,74 +312,18 @@ class _Talk:
             )
         return self._known
 
-    def _log_rounds(self) -> None:
-        best: int | None = None
-        awarder = self._awarder()
-        for current in self._outcome.rounds:
-            if not current.sampled:
-                best = current.bound_nano if best is None else max(best, current.bound_nano)
-            mu, supply = table_hash(current.prices.mu_q), table_hash(current.prices.supply_q)
-            self._log.call(
-                current.number,
-                {
-                    "why": self._why,
-                    "price_table": mu,
-                    "supply_table": supply,
-                    "sampled": current.sampled,
-                    **asdict(
-                        pressure(current, self._outcome.market.capacity_w, self._outcome.energy_w)
-                    ),
-                },
-                bound_gbp=None if best is None else gbp(best),
-            )
-            self._log_answers(current)
-            if current.number == 1:
-                self._log_wishes(awarder)
-            self._digest.add("cfp", self._id, current.number, current.bound_nano, mu, supply)
-
-    def _log_answers(self, current: Round) -> None:
-        for organisation in sorted(current.loads_by_organisation):
-            loads = current.loads_by_organisation[organisation]
-            self._log.answer(
-                current.number,
-                organisation,
-                {
-                    "energy_kwh": int(loads.sum()) / 2000.0,
-                    "peak_kw": int(loads.sum(axis=0).max(initial=0)) / 1000.0,
-                    "refusing": current.refusing,
-                },
-            )
-
-    def _log_wishes(self, awarder: Awarder) -> None:
-        for contract in self._people:
-            if contract.state is State.WAITING:
-                wish = awarder.first_wish(contract)
-                if wish is not None:
-                    self._log.about(1, Performative.PROPOSE, contract, wish)
-
-    def _log_order(self, name: str, result: OrderResult) -> None:
-        booked = result.outcome is OrderOutcome.BOOKED
-        self._log.window(
-            len(self._outcome.rounds),
-            Performative.INFORM if booked else Performative.FAILURE,
-            result.order.bpp_id,
-            {
-                "what": f"window {name} is {result.outcome} for {result.order.organisation}",
-                "reason": result.reason,
-                "order_id": result.order_id,
-                "energy_kwh": result.order.energy_kwh,
-            },
-        )
-        load_w = [round(kw * 1000) for kw in result.order.load_kw]
-        self._digest.add(
-            "order", self._id, name, result.order.organisation, result.outcome.value, load_w
-        )
-
     def close(self) -> Held:
         """Log the settled tables, award and refuse, and change the ledger."""
         outcome, awarder = self._outcome, self._awarder()
         number = outcome.rounds[-1].number + 1
-        self._log_settled(number)
+        self._minutes.settled(
+            number,
+            outcome,
+            sites=self._state.sites,
+            gross_w=self._gross_w,
+            closed_windows=self._state.closed_windows,
+            carbon_value_gbp_per_kg=self._options.carbon_value_gbp_per_kg,
+        )
         placed = awarder.placed
         accepted = rejected = 0
         changed: list[Contract] = []
@@ -403,16 +335,14 @@ class _Talk:
                 reason = awarder.reason(contract)
                 if reason != contract.refusal_reason:
                     contract.refusal_reason = reason
-                    self._log.about(
+                    self._minutes.log.about(
                         number, Performative.REJECT_PROPOSAL, contract, {"reason": reason}
                     )
                     changed.append(contract)
-                self._digest.add("refuse", self._id, contract.organisation, contract.name)
+                self._minutes.refused(contract)
                 continue
             accepted += 1
-            self._digest.add(
-                "award", self._id, contract.organisation, contract.name, _spell(segments)
-            )
+            self._minutes.awarded(contract, segments)
             if segments == contract.segments:
                 continue
             schedules += self._award(contract, segments, awarder, number)
@@ -421,7 +351,7 @@ class _Talk:
         self._state.posted = Posted(self._origin, outcome.mu_q, outcome.supply_q)
         return Held(
             report=self._report(accepted, rejected),
-            messages=tuple(self._log.rows),
+            messages=tuple(self._minutes.log.rows),
             schedules=tuple(schedules),
             changed=tuple(changed),
         )
@@ -431,7 +361,7 @@ class _Talk:
     ) -> list[WorkloadScheduleRow]:
         contract.revision += 1
         offer = awarder.offer(contract, segments)
-        booked = awarder.accept(contract, offer, self._log, number)
+        booked = awarder.accept(contract, offer, self._minutes.log, number)
         contract.state = State.AWARDED
         contract.segments = segments
         contract.refusal_reason = None
@@ -460,7 +390,7 @@ class _Talk:
             contract.segments = tuple(item.segment for item in booked)
             contract.revision += 1
             total = add_up([item.account for item in booked])
-            self._log.about(
+            self._minutes.log.about(
                 number,
                 Performative.INFORM,
                 contract,
@@ -474,73 +404,13 @@ class _Talk:
                 congestion_gbp=sum(item.congestion_gbp for item in booked),
                 carbon_gco2=total.gco2,
             )
-            self._digest.add(
-                "switch", self._id, contract.organisation, contract.name, _spell(contract.segments)
-            )
+            self._minutes.switched(contract)
             rows += records.schedule_rows(contract, self._state, version=1)
         return rows
 
     def _account(self, power_w: int, segment: Segment) -> Account:
         region_id = self._state.sites[segment.site].region_id
         return account_segment(segment, power_w, region_id, self._figures)
-
-    def _log_settled(self, number: int) -> None:
-        outcome, market = self._outcome, self._outcome.market
-        areas = [int(region) for region in np.unique(market.region_id)]
-        content: dict[str, Any] = {
-            "why": self._why,
-            "workloads": outcome.workloads,
-            "refused": outcome.refused,
-            "per_cell": round(outcome.per_cell, 4),
-            "gap_without_refused": outcome.gap_placed,
-            "largest_w": max(contract.power_w for contract in self._people),
-            "origin": format_instant(half_hour_start(self._origin)),
-            "sites": [
-                {"site": site.name, "region_id": site.region_id} for site in self._state.sites
-            ],
-            "areas": areas,
-            "windows": self._window_content(market),
-            "carbon_value_gbp_per_kg": self._options.carbon_value_gbp_per_kg,
-            "units": "prices 2^-32 GBP/kWh, power W",
-            "grid_q": market.grid_q.tolist(),
-            "supply_q": outcome.supply_q.tolist(),
-            "mu_q": outcome.mu_q.tolist(),
-            "capacity_w": self._gross_w.tolist(),
-            "free_w": market.capacity_w.tolist(),
-        }
-        self._log.call(
-            number,
-            content,
-            bound_gbp=gbp(outcome.bound_nano),
-            cost_gbp=gbp(outcome.cost_nano),
-            gap=outcome.gap,
-        )
-        self._digest.add(
-            "settled",
-            self._id,
-            outcome.bound_nano,
-            outcome.cost_nano,
-            *(
-                table_hash(table)
-                for table in (market.grid_q, outcome.supply_q, outcome.mu_q, market.capacity_w)
-            ),
-        )
-
-    def _window_content(self, market: Market) -> list[dict[str, Any]]:
-        """List every open window with what it offers to all work, and its value in the market."""
-        value = {
-            window.window_id: int(market.window_q[index])
-            for index, window in enumerate(market.windows)
-        }
-        return [
-            {
-                "window": offer.window_id,
-                "value_q": value.get(offer.window_id),
-                "gross_w": offer.capacity_w,
-            }
-            for offer in self._view.windows
-            if offer.unusable() is None and offer.window_id not in self._state.closed_windows
-        ]
 
     def _report(self, accepted: int, rejected: int) -> ConversationReport:
         outcome = self._outcome
@@ -549,7 +419,7 @@ class _Talk:
             why=self._why,
             workloads=outcome.workloads,
             rounds=len(outcome.rounds),
-            messages=len(self._log.rows),
+            messages=len(self._minutes.log.rows),
             accepted=accepted,
             rejected=rejected,
             cost_gbp=outcome.cost_gbp,
@@ -571,7 +441,3 @@ def _steadily(hold_market: Callable[[], Outcome]) -> Outcome:
         except AgentUnavailable:
             continue
     return hold_market()
-
-
-def _spell(segments: tuple[Segment, ...]) -> list[list[int | str | None]]:
-    return [[item.site, item.first, item.periods, item.window_id] for item in segments]
