@@ -20,7 +20,6 @@ from agents.core.market.kernels_plan import (
     price_rows,
     standing_rows,
     tally_rows,
-    touching_overfull,
 )
 from agents.core.market.kernels_respond import REFUSED, prefix_sums, respond_rows
 from agents.core.market.kernels_search import Plan, Prices, quote_table
@@ -39,11 +38,14 @@ from agents.core.market.replies import (
     Terms,
     Token,
 )
+from agents.core.market.shard_contracts import InForce
+from agents.core.market.shard_crowds import name_crowds
 from agents.core.market.shard_parts import (
+    FORCED,
+    RESTORED,
     Level,
     copy_plan,
     copy_starts,
-    old_positions,
     spell,
     spread,
     subset,
@@ -52,16 +54,8 @@ from agents.core.market.shard_parts import (
 from agents.core.market.tables import ClassTables, supply_view
 from agents.core.market.units import NANO_PER_QW, NEVER, Bools, Floats, Ints, nano_up
 
-FORCED = 1
-"""Protection of work that was forced in: a repair does not move it, an eviction may."""
-RESTORED = 2
-"""Protection of accepted work back at its contract's place: nothing moves it."""
-
 MUSTER_UP_TO = 20_000
 """Largest organisation that settles in one shard."""
-
-#: Most workloads a shard names from its overfull cells, in each start.
-CROWD = 4096
 
 
 class ShardBook:
@@ -160,7 +154,7 @@ class ShardBook:
         self._saved = None
         self._chosen = np.zeros((0, 0), np.uint8)
         self._by_key = np.argsort(self._rows.key, kind="stable")
-        self._in_force = old_positions(self._force, self._rows)
+        self._in_force = InForce(self._rows, self._force, self._need_market())
 
     # -- discovery ---------------------------------------------------------------------------
 
@@ -244,7 +238,7 @@ class ShardBook:
             plan.periods[b] = level.periods
             if in_force[b]:
                 plan.site[b][rows.accepted == 0] = REFUSED
-                self._put_in_force(b, np.flatnonzero(self._in_force >= 0))
+                self._in_force.put_back(plan, b, np.flatnonzero(self._in_force.position >= 0))
             elif outside[b]:
                 plan.site[b][dear] = REFUSED
         return self.standing()
@@ -506,36 +500,9 @@ class ShardBook:
     # -- who is in the way -------------------------------------------------------------------
 
     def crowds(self, loads: Ints, starts: Bools, *, everyone: bool) -> list[Crowd]:
-        """Name the workloads in overfull cells, unprotected and small ones first."""
-        plan, rows = self._need_plan(), self._rows
-        out: list[Crowd] = []
-        for b in np.flatnonzero(starts).tolist():
-            over = loads[b] > self._capacity
-            touching = np.zeros(len(rows.key), np.uint8)
-            touching_overfull(rows, plan, b, over, touching)
-            found = np.flatnonzero((touching != 0) & (everyone | (plan.protected[b] != RESTORED)))
-            size = rows.power[found] * rows.duration[found]
-            order = np.lexsort(
-                (rows.key[found], size, plan.protected[b][found] != 0, rows.accepted[found])
-            )
-            cut = len(found) > CROWD
-            found = found[order[:CROWD]]
-            ptr, period, _ = spell(rows, plan, b, found)
-            out.append(
-                Crowd(
-                    start=b,
-                    key=rows.key[found],
-                    power_w=rows.power[found],
-                    size=size[order[:CROWD]],
-                    accepted=rows.accepted[found] != 0,
-                    forced=plan.protected[b][found] != 0,
-                    site=plan.site[b][found],
-                    ptr=ptr,
-                    period=period,
-                    cut=cut,
-                )
-            )
-        return out
+        """Name the workloads in overfull cells, in the order in which they would leave."""
+        plan = self._need_plan()
+        return name_crowds(self._rows, plan, self._capacity, loads, starts, everyone=everyone)
 
     def evict(self, start_of: Ints, keys: Keys) -> Standing:
         """Take the place away from those workloads, each in its start."""
@@ -560,36 +527,10 @@ class ShardBook:
         """Put accepted work without a place back to its contract's place, for good."""
         plan, rows = self._need_plan(), self._rows
         for b in np.flatnonzero(starts).tolist():
-            lost = (plan.site[b] < 0) & (rows.accepted != 0) & (self._in_force >= 0)
-            self._put_in_force(b, np.flatnonzero(lost))
+            lost = (plan.site[b] < 0) & (rows.accepted != 0) & (self._in_force.position >= 0)
+            self._in_force.put_back(plan, b, np.flatnonzero(lost))
             plan.protected[b][lost] = RESTORED
         return self.standing()
-
-    def _put_in_force(self, b: int, found: Ints) -> None:
-        plan, rows, force = self._need_plan(), self._rows, self._force
-        assert force is not None or len(found) == 0, "a contract in force has a place"
-        for row in found.tolist():
-            assert force is not None
-            position = int(self._in_force[row])
-            halves = force.half_hours(position)
-            plan.site[b, row] = force.site[position]
-            plan.start[b, row] = halves[0]
-            if rows.interruptible[row]:
-                plan.periods[b, rows.period_ptr[row] : rows.period_ptr[row + 1]] = halves
-            if len(self._slot_q):
-                slots = self._slots_of(int(force.site[position]), halves, force.supplies(position))
-                plan.supply[b, rows.supply_ptr[row] : rows.supply_ptr[row + 1]] = slots
-
-    def _slots_of(self, site: int, periods: Ints, windows: Ints) -> Ints:
-        market = self._need_market()
-        out = np.full(len(periods), GRID, np.int64)
-        for place in np.flatnonzero(windows >= 0).tolist():
-            cell = int(market.area[site]) * market.periods + int(periods[place])
-            low, high = int(market.slot_ptr[cell]), int(market.slot_ptr[cell + 1])
-            match = np.flatnonzero(market.slot_window[low:high] == windows[place])
-            if len(match):
-                out[place] = low + int(match[0])
-        return out
 
     def _find(self, keys: Keys) -> Ints:
         """Give each key's row, -1 where it belongs to another shard."""

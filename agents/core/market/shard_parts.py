@@ -8,10 +8,14 @@ from agents.core.market.fleet import Rows
 from agents.core.market.kernels_places import spell_rows
 from agents.core.market.kernels_respond import REFUSED
 from agents.core.market.kernels_search import Plan
-from agents.core.market.plans import Places
 from agents.core.market.problem import GRID
 from agents.core.market.reasons import ReasonKind, Refusal
 from agents.core.market.units import Bools, Floats, Ints
+
+FORCED = 1
+"""Protection of work that was forced in: a repair does not move it, an eviction may."""
+RESTORED = 2
+"""Protection of accepted work back at its contract's place: nothing moves it."""
 
 
 class Level:
@@ -55,16 +59,6 @@ def subset(rows: Rows, chosen: Ints) -> Rows:
 def spread(table: Floats, shape: tuple[int, ...]) -> Floats:
     """Copy a table that may be the same for all starts or cells to its full shape."""
     return np.array(np.broadcast_to(table, shape), dtype=np.float64, order="C")
-
-
-def old_positions(force: Places | None, rows: Rows) -> Ints:
-    """Give each accepted row's position in the plan in force, -1 where it has none."""
-    out = np.full(len(rows.key), -1, np.int64)
-    if force is None or len(force) == 0:
-        return out
-    at = np.minimum(np.searchsorted(force.key, rows.key), len(force) - 1)
-    match = (force.key[at] == rows.key) & (force.site[at] >= 0) & (rows.accepted != 0)
-    return np.where(match, at, out)
 
 
 def why_refused(organisation: str, rows: Rows, i: int, capacity: Ints, room: Ints) -> Refusal:

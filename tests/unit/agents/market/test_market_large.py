@@ -10,7 +10,7 @@ from market_samples import half_hearted, in_pairs, overloaded
 from outcome_checks import check_outcome, hold, hold_watched
 
 from agents.core.market import negotiate as module
-from agents.core.market import shard
+from agents.core.market import shard_crowds
 from agents.core.market.digest import digest_of
 from agents.core.market.instances import Instance, Trace, make_instance
 from agents.core.market.negotiate import Options
@@ -87,7 +87,7 @@ def test_an_overload_ends_alike_though_shards_name_few_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Hundreds stand in overfull cells. Three shards name 12 at a time, one names 4.
-    monkeypatch.setattr(shard, "CROWD", 4)
+    monkeypatch.setattr(shard_crowds, "CROWD", 4)
     made = make_instance(400, seed=7, periods=48, organisations=2)
     made = half_hearted(overloaded(made, 0.5), 7)
     assert as_large(made, 1) == as_large(made, 3)
