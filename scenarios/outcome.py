@@ -152,7 +152,7 @@ def print_summary(outcome: ReplayOutcome, console: Console) -> None:
         console.print(
             f"  .venv/bin/python run_cluster.py {command}", highlight=False, soft_wrap=True
         )
-        console.print(f"      {what}", style="dim", highlight=False)
+        console.print(f"      {what}", style="dim", highlight=False, soft_wrap=True)
 
 
 def _next_steps(run_id: str) -> tuple[tuple[str, str], ...]:

@@ -57,7 +57,7 @@ class Progress:
     def say(self, text: str) -> None:
         """Tell about a step that is no tick."""
         if not self._quiet:
-            self._console.print(text, highlight=False)
+            self._console.print(text, highlight=False, soft_wrap=True)
 
     def show(self, now: Situation) -> None:
         """Show where the replay stands."""
@@ -67,7 +67,7 @@ class Progress:
         part = now.tick * _LINES_ON_A_PIPE // max(now.ticks, 1)
         if part > self._printed and not self._quiet:
             self._printed = part
-            self._console.print(_line(now), highlight=False)
+            self._console.print(_line(now), highlight=False, soft_wrap=True)
 
 
 def _line(now: Situation) -> str:
