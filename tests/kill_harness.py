@@ -15,12 +15,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import random
 import signal
 import socket
 import sqlite3
-import struct
 import subprocess
 import sys
 import threading
@@ -32,6 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from feeding import Feed, Key, key_of, receive, send
+
 CRASH_POINTS = (
     "before_insert",
     "after_insert_before_commit",
@@ -42,26 +42,6 @@ CRASH_POINTS = (
     "mid_checkpoint",
 )
 PRODUCERS = 3
-
-
-def send(connection: socket.socket, value: object) -> None:
-    data = pickle.dumps(value)
-    connection.sendall(struct.pack(">I", len(data)) + data)
-
-
-def receive(connection: socket.socket) -> Any:
-    (size,) = struct.unpack(">I", _exactly(connection, 4))
-    return pickle.loads(_exactly(connection, size))
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = connection.recv(size - len(data))
-        if not part:
-            raise ConnectionError("the other side has gone")
-        data += part
-    return data
 
 
 # -- the test's side ----------------------------------------------------------------------
@@ -76,7 +56,7 @@ class RowSink(Protocol):
         """Take a request, or refuse it, or take it and say that it failed; from any thread."""
         ...
 
-    def keys(self) -> Counter[tuple[str, int]]:
+    def keys(self) -> Counter[Key]:
         """Count rows by natural key, leaving the run out."""
         ...
 
@@ -114,7 +94,7 @@ class Sink:
                 return {"error": "502"}
             return {"counts": {table: len(bodies) for table, bodies in batch.items()}}
 
-    def keys(self) -> Counter[tuple[str, int]]:
+    def keys(self) -> Counter[Key]:
         """Count rows by natural key, leaving the run out."""
         return Counter(key for key in self.rows.values() if key[0] != "scenario_runs")
 
@@ -162,16 +142,12 @@ class Harness:
         self.kills = self.mid_work = 0
         self.hits: Counter[str] = Counter()
         self._rng = random.Random(seed)
-        self._make = make
-        self._ledger = folder / "ledger.txt"
+        self._feed = Feed(folder / "ledger.txt", make)
         self._spool = folder / "spool"
         self._faults = {"apart": apart, "from_memory": from_memory}
         self._torn = self._kept = 0
         self._puts_cut = self._seen_cut = self._requests_cut = self._connections = 0
-        self._listed: set[tuple[str, int]] = set()
-        self._attempted: set[tuple[str, int]] = set()
-        self._next = 0
-        self._more = True
+        self._listed: set[Key] = set()
         self._lock = threading.RLock()
         self._gone = threading.Condition(self._lock)
         path = str(folder / "s")
@@ -185,7 +161,6 @@ class Harness:
             text=True,
         )
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._queue: list[tuple[int, list[Any]]] = []
         self._threads[0].start()
 
     # Each connection of a victim says what it is for.
@@ -220,37 +195,20 @@ class Harness:
                 self._requests_cut += 1
 
     def _producer(self, connection: socket.socket) -> None:
-        while (batch := self._take()) is not None:
+        while (put := self._feed.take()) is not None:
             try:
-                send(connection, batch)
+                send(connection, put)
                 answer = receive(connection)
             except OSError:
                 with self._lock:
                     self._puts_cut += 1
-                    self._queue.append(batch)  # unanswered: the next life gets the same rows
+                self._feed.give_back(put)
                 raise
-            if answer != "ok":
-                self._queue.append(batch)
-                continue
-            self._note(batch[1])
+            if answer == "ok":
+                self._feed.note(put)
+            else:
+                self._feed.give_back(put)
         send(connection, None)
-
-    def _take(self) -> tuple[int, list[Any]] | None:
-        with self._lock:
-            if self._queue:
-                return self._queue.pop()
-            if not self._more:
-                return None
-            batch = self._make(self._next)
-            self._next += 1
-            self._attempted |= {_key(record) for record in batch}
-            return self._next, batch
-
-    def _note(self, batch: list[Any]) -> None:
-        with self._lock, self._ledger.open("a") as file:
-            file.writelines(f"{table} {number}\n" for table, number in map(_key, batch))
-            file.flush()
-            os.fsync(file.fileno())
 
     # -- lives --
 
@@ -291,26 +249,22 @@ class Harness:
 
     def finish(self) -> Outcome:
         """Let the last life send everything, then compare ledger and sink."""
-        self._more = False
+        self._feed.stop()
         self.life(nth=0)
         status = self.ended()
         assert os.waitstatus_to_exitcode(status) == 0, status
-        acknowledged = {
-            (table, int(number))
-            for table, number in map(str.split, self._ledger.read_text().splitlines())
-        }
-        found = self.sink.keys()
+        found = self._feed.compare(self.sink.keys())
         self._look()
         return Outcome(
             self.kills,
-            len(acknowledged),
-            len(acknowledged - found.keys()),
-            sum(count - 1 for count in found.values()),
-            len(found.keys() - self._attempted),
+            found.acknowledged,
+            len(found.lost),
+            len(found.doubled),
+            len(found.unexpected),
             self.hits,
             self._kept,
-            self._torn + len(acknowledged - self._listed),
-            len((found.keys() & self._attempted) - acknowledged),
+            self._torn + len(self._feed.acknowledged() - self._listed),
+            found.recovered,
             self.mid_work,
             self._puts_cut,
             self._requests_cut,
@@ -338,10 +292,6 @@ class Harness:
         self._zygote.stdin.close()
         self._zygote.wait(10)
         self._zygote.stdout.close()
-
-
-def _key(record: Any) -> tuple[str, int]:
-    return (record.table, json.loads(record.body)["sequence"])
 
 
 # -- zygote and victim --------------------------------------------------------------------
@@ -454,7 +404,7 @@ def _victim(path: str, folder: Path, order: dict[str, Any]) -> None:
             while (told := receive(connection)) is not None:
                 number, batch = told
                 rows = [Record(*record) for record in batch]
-                listed = [(*_key(record), record.id.replace("-", "")) for record in rows]
+                listed = [(*key_of(record), record.id.replace("-", "")) for record in rows]
                 run_id = json.loads(rows[0].body)["run_id"]
                 blob = json.dumps(listed).encode()
                 checkpoint = Checkpoint(run_id, f"put-{number}", 1, blob)
