@@ -20,6 +20,7 @@ from agents.listeners import process_tree
 from storage.home import database_folder
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "run_cluster.py"
 MINI = str(ROOT / "tests" / "scenarios" / "mini")
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 _MARK = "GRIDPACT_TEST_MARK"
@@ -52,7 +53,13 @@ class Launched:
     """A command that runs."""
 
     def __init__(
-        self, arguments: Sequence[str], home: Path, folder: Path, environment: Mapping[str, str]
+        self,
+        arguments: Sequence[str],
+        home: Path,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        program: Path = PROGRAM,
     ) -> None:
         self._began = time.monotonic()
         self._home = home
@@ -64,7 +71,7 @@ class Launched:
         with self._out.open("wb") as out, self._err.open("wb") as err:
             # A session of its own is a terminal of its own: Ctrl-C reaches this group alone.
             self._process = subprocess.Popen(
-                [sys.executable, str(ROOT / "run_cluster.py"), *arguments],
+                [sys.executable, str(program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
