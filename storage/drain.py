@@ -220,7 +220,7 @@ class Drain:
         """Say whether the rows are to be looked at; else note when the batch may go again."""
         verdict = verdict_of(error)
         if verdict in (Verdict.RETRY, Verdict.SHRINK):
-            lane.waiting()
+            lane.waiting(error)
             lane.gate.undecided(passage)
             self._outage.failed(outage, _retry_after(error))
             if verdict is Verdict.SHRINK:
@@ -235,7 +235,7 @@ class Drain:
             # Still too poisonous: the lane stays stopped and keeps the reason it has.
             lane.gate.stopped(passage)
         elif self._within_grace(verdict):
-            lane.waiting()
+            lane.waiting(error)
             lane.gate.stopped(passage)
         else:
             lane.stop(error, passage)
@@ -337,6 +337,9 @@ class Drain:
             f"{depth} rows are still on their way to Supabase (lanes: {lanes}); they are safe in "
             "the spool and go on at the next start"
         )
+        causes = {s.waits_for: None for s in self._lanes.values() if s.waits_for is not None}
+        if causes:
+            msg += f"; it last said: {'; '.join(causes)}"
         return StorageUnavailable(msg, depth=depth, lanes=lanes)
 
     # -- small things ---------------------------------------------------------------------

@@ -58,6 +58,7 @@ class LaneStatus:
         self.gate = Gate(clock, rng)
         self.state = LaneState.RUNNING
         self.error: GridpactError | None = None
+        self.waits_for: str | None = None
         self.too_poisonous = False
         self.bury_all = False
         self.wake = asyncio.Event()
@@ -119,12 +120,15 @@ class LaneStatus:
     def answered(self) -> None:
         """Note that the store takes our requests, whatever it said of the rows."""
         self.gate.succeeded()
-        if self.error is not None:
+        if self.error is not None or self.waits_for is not None:
             log.warning("the %s lane is sending again", self.lane)
-        self.state, self.error = LaneState.RUNNING, None
+        self.state, self.error, self.waits_for = LaneState.RUNNING, None, None
 
-    def waiting(self) -> None:
-        """Note that the store cannot be reached."""
+    def waiting(self, error: GridpactError) -> None:
+        """Note that the store cannot be reached, or cannot go on for now, and why."""
+        if self.waits_for != error.message:
+            log.warning("the %s lane waits: %s", self.lane, error.message)
+        self.waits_for = error.message
         if self.state is LaneState.RUNNING:
             self.state = LaneState.WAITING
 
@@ -134,7 +138,7 @@ class LaneStatus:
 
     def fail(self, error: GridpactError) -> None:
         """Note a failure of the drain itself; everything on its way begins anew."""
-        self.state, self.error = LaneState.STOPPED, error
+        self.state, self.error, self.waits_for = LaneState.STOPPED, error, None
         self.gate.succeeded()
         self.look_again()
 
@@ -142,5 +146,5 @@ class LaneStatus:
         """Stop until somebody has mended it; rows stay in the spool."""
         if self.error is None or self.error.message != error.message:
             log.error("the %s lane has stopped: %s", self.lane, error)
-        self.state, self.error = LaneState.STOPPED, error
+        self.state, self.error, self.waits_for = LaneState.STOPPED, error, None
         self.gate.stopped(passage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -102,6 +103,29 @@ async def test_a_run_that_never_came_keeps_only_its_own_rows_waiting(tmp_path: P
         assert store.ids("agent_negotiations") == {message(1).id}
         await service.put([run_record(OTHER_RUN)])
         assert (await service.barrier(10)).depth == 0
+
+
+async def test_while_rows_wait_the_cause_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: object) -> None:
+        raise refusal(Verdict.RETRY, "53100")
+
+    store = ScriptedStore(before=full)
+    with caplog.at_level(logging.WARNING, logger="storage.lane"):
+        async with serving(tmp_path, store) as service:
+            await service.put([run_record()])
+            with pytest.raises(StorageUnavailable, match="it last said: Supabase cannot take rows"):
+                await service.barrier(0.3)
+            store.before = None
+            service._draining().try_now()
+            await service.barrier(10)
+    told = [record.getMessage() for record in caplog.records]
+    # The run's row goes by the lane of what has parents; the other lane has nothing to send.
+    assert told == [
+        "the ordered lane waits: Supabase cannot take rows now [53100]: said the test",
+        "the ordered lane is sending again",
+    ]
 
 
 async def test_newer_versions_in_one_batch_are_sent_once(tmp_path: Path) -> None:
