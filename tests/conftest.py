@@ -12,7 +12,7 @@ from storage.settings_loader import load_settings
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
-pytest_plugins = ["chaos_fixtures", "embedded_fixtures", "upstream_fixtures"]
+pytest_plugins = ["canary_fixtures", "chaos_fixtures", "embedded_fixtures", "upstream_fixtures"]
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,8 @@ PROGRAM = ROOT / "run_cluster.py"
 MINI = str(ROOT / "tests" / "scenarios" / "mini")
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 _MARK = "GRIDPACT_TEST_MARK"
+#: JSON of more variables that every command gets; ``canary_fixtures`` sets it.
+_GIVEN = "GRIDPACT_TEST_GIVEN"
 _PAUSE_S = 0.1
 
 
@@ -78,6 +80,7 @@ class Launched:
                 cwd=folder,
                 env={
                     **kept,
+                    **json.loads(os.environ.get(_GIVEN, "{}")),
                     "GRIDPACT_HOME": str(home),
                     "COLUMNS": "400",
                     _MARK: self._mark,
