@@ -9,11 +9,13 @@ files. ``GRIDPACT_SEEDS`` says how many seeds, ``GRIDPACT_FIRST_SEED`` which com
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
@@ -86,6 +88,14 @@ class Day:
     dead: int
     depth: int
     messages: int
+
+
+@pytest.fixture(autouse=True)
+def _unlogged() -> Iterator[None]:
+    """Keep no records: a death's traceback holds everything that died, and there are thousands."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 class RememberedTransport(ReplayTransport):
