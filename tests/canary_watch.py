@@ -24,11 +24,8 @@ from psycopg import sql
 from storage.home import database_folder
 
 #: Where a secret has to be: the ending of the path.
-CREDENTIALS = (
-    "/supabase/state.json",
-    "/supabase/endpoint.json",
-    "/ray/token",
-    "/canary/beckn.toml",
+CREDENTIALS = re.compile(
+    r"/supabase/(state|endpoint|hosted-\d+)\.json$|/ray/token$|/canary/beckn\.toml$"
 )
 #: Of an embedded Supabase; the publishable key is for the public.
 _SECRET_FIELDS = ("postgres_password", "api_password", "jwt_secret", "secret_key")
@@ -137,7 +134,7 @@ class Watch:
         kind = self._in(data)
         if kind is None:
             return
-        if str(path).endswith(CREDENTIALS) and stat.S_IMODE(found.st_mode) == _PRIVATE:
+        if CREDENTIALS.search(str(path)) and stat.S_IMODE(found.st_mode) == _PRIVATE:
             self.looked["private files"] += offset == 0
             return
         self._hit(f"{path} (mode {stat.S_IMODE(found.st_mode):o})", kind)
