@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from schema.errors import StorageError
 from schema.rows import TABLES
+from storage.chunks import Chunk
 from storage.spool_rows import SCHEMA_VERSION, SpoolRow
 
 Upcaster = Callable[[str, bytes], bytes]
@@ -24,10 +26,29 @@ class Batch:
     Attributes:
         rows: To be sent, each id once.
         superseded: Older versions of ids in ``rows``; done when those are.
+        chunks: To be sent as they are, in this order.
     """
 
     rows: tuple[SpoolRow, ...]
     superseded: tuple[SpoolRow, ...] = ()
+    chunks: tuple[Chunk, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Count the rows to be sent."""
+        return len(self.rows) + sum(chunk.rows for chunk in self.chunks)
+
+    def tables(self) -> Counter[str]:
+        """Count the rows to be sent by table."""
+        counts = Counter(row.table for row in self.rows)
+        for chunk in self.chunks:
+            counts[chunk.table] += chunk.rows
+        return counts
+
+    def pieces(self) -> list[Batch]:
+        """Give the rows apart from the chunks, and each chunk by itself."""
+        rows = [Batch(self.rows, self.superseded)] if self.rows else []
+        return rows + [Batch((), (), (chunk,)) for chunk in self.chunks]
 
     @property
     def all_rows(self) -> tuple[SpoolRow, ...]:

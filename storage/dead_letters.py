@@ -81,6 +81,7 @@ def run_is_dead(spool: Spool, run: int) -> bool:
 
 def park_run(spool: Spool, run: int, now_s: int) -> int:
     """Put aside all waiting rows of a run whose own row is dead; gives how many."""
+    spool.chunks.open_run(run)
     moved = spool.db.execute(
         "insert into dead (seq, reason, message, at) "
         "select seq, ?, 'the row of its run is dead', ? from records where state = 0 and run = ?",

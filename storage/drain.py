@@ -21,7 +21,7 @@ import orjson
 from schema.clock import Clock
 from schema.errors import ConstraintViolated, GridpactError, StorageError, StorageUnavailable
 from schema.rows import Lane
-from storage.batching import Batch, bodies_by_table
+from storage.batching import Batch, bodies_by_table, coalesce, sorted_facts
 from storage.dead_letters import Obituary, Reason, bury, dead_among, pending_among
 from storage.gate import PROBE_S, Gate
 from storage.lane import DrainSettings, LaneStatus
@@ -163,13 +163,20 @@ class Drain:
         parts = [batch]
         casualties: list[Casualty] = []
         poison = 0
-        limit = max(self._settings.poison_floor, self._settings.poison_share * len(batch.rows))
+        limit = max(self._settings.poison_floor, self._settings.poison_share * batch.size)
         while parts:
             part = parts.pop()
             error = await self._attempt(lane, part)
             if error is None:
                 await self._settle(part)
                 continue
+            if part.chunks:
+                pieces = part.pieces()
+                if len(pieces) > 1:
+                    parts += reversed(pieces)
+                    continue
+                # What was said of the chunk holds for its rows together.
+                part = await self._opened(part)
             whole_part_is_lost = lane.lane is Lane.FACTS and verdict_of(error) is Verdict.ORPHAN
             if len(part.rows) > 1 and not whole_part_is_lost:
                 first, second = part.halves()
@@ -181,9 +188,13 @@ class Drain:
             poison += 1
             casualties += [(row, _obituary(Reason.POISON, error)) for row in part.rows]
             if poison > limit and not lane.bury_all:
-                await self._refuse(lane, error, poison, len(batch.rows))
+                await self._refuse(lane, error, poison, batch.size)
                 left = [*(row for row, _ in casualties), *(r for p in parts for r in p.rows)]
-                return Batch(tuple(left), tuple(r for p in parts for r in p.superseded))
+                return Batch(
+                    tuple(left),
+                    tuple(r for p in parts for r in p.superseded),
+                    tuple(chunk for p in parts for chunk in p.chunks),
+                )
         if casualties:
             now_s = int(self._now_s())
             await self._do(lambda vault: bury(vault.spool, casualties, now_s))
@@ -200,7 +211,10 @@ class Drain:
             passage = await lane.gate.passage()
             started = self._clock.monotonic_s()
             try:
-                await self._store.ingest(bodies_by_table(batch.rows))
+                if batch.rows:
+                    await self._store.ingest(bodies_by_table(batch.rows))
+                if batch.chunks:
+                    await self._store.ingest_columns([chunk.part for chunk in batch.chunks])
             except GridpactError as exc:
                 error = exc
             except Exception as exc:  # noqa: BLE001  # recorded as a stopped lane, tried again
@@ -210,7 +224,7 @@ class Drain:
                 lane.succeeded(batch, self._clock.monotonic_s() - started)
                 self._schema_behind_since = None
                 return None
-            if self._judged(lane, len(batch.rows), error, outage_passage, passage):
+            if self._judged(lane, batch.size, error, outage_passage, passage):
                 return error
             self._notify()
 
@@ -258,9 +272,17 @@ class Drain:
         for start in range(0, len(rows), self._settings.settle_rows):
             chunk = rows[start : start + self._settings.settle_rows]
             await self._do(lambda vault, chunk=chunk: vault.spool.settle(chunk, now_s))  # type: ignore[misc]
+        if batch.chunks:
+            await self._do(lambda vault: vault.spool.settle_chunks(batch.chunks, now_s))
         if any(row.table == RUN_TABLE for row in rows):
             self.nudge()
         self._notify()
+
+    async def _opened(self, batch: Batch) -> Batch:
+        """Turn a batch of one chunk into the chunk's rows."""
+        (chunk,) = batch.chunks
+        rows = await self._do(lambda vault: vault.spool.chunks.open(chunk.first))
+        return sorted_facts(coalesce(rows))
 
     async def _judge_orphans(
         self, lane: LaneStatus, part: Batch, error: GridpactError, casualties: list[Casualty]

@@ -6,16 +6,19 @@ import asyncio
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from itertools import takewhile
 from random import Random
 
 from schema.clock import Clock
 from schema.errors import GridpactError
 from schema.rows import Lane
 from storage.batching import Batch, coalesce, sorted_facts
+from storage.chunks import Chunk
 from storage.dead_letters import park_run, run_is_dead
 from storage.gate import Gate
 from storage.ports import LaneState
-from storage.spool_rows import LANE_NUMBER
+from storage.spool import Spool
+from storage.spool_rows import LANE_NUMBER, SCHEMA_VERSION
 from storage.writer import Vault
 
 log = logging.getLogger(__name__)
@@ -65,6 +68,8 @@ class LaneStatus:
         self.sent: Counter[str] = Counter()
         self._settings = settings
         self._rows = min(settings.start_rows, settings.batch_rows)
+        #: A request took too long, and since then none of full size went through.
+        self._shrunk = False
         self._cursors: dict[int, int] = {}
 
     # -- what is next ---------------------------------------------------------------------
@@ -86,22 +91,51 @@ class LaneStatus:
                     if run_is_dead(spool, run):
                         park_run(spool, run, int(now_s))
                 continue
+            if self.lane is Lane.FACTS:
+                if (batch := self._next_facts(spool, run, now_s)) is not None:
+                    return batch
+                continue
             rows = spool.take(
                 self.lane,
                 run,
-                self._cursors.get(run, 0),
+                0,
                 rows=self._rows,
                 size=self._settings.batch_bytes,
                 now_s=now_s,
             )
-            if not rows:
-                continue
-            if self.lane is Lane.FACTS:
-                # Several are on their way at once: the next one starts behind this one.
-                self._cursors[run] = rows[-1].seq
-                return sorted_facts(coalesce(rows))
-            return coalesce(rows)
+            if rows:
+                return coalesce(rows)
         return None
+
+    def _next_facts(self, spool: Spool, run: int, now_s: float) -> Batch | None:
+        """Take rows or chunks, whichever were accepted first.
+
+        Several batches are on their way at once: the next one starts behind this one.
+        """
+        limits = {"rows": self._rows, "size": self._settings.batch_bytes}
+        after = self._cursors.get(run, 0)
+        chunks = spool.chunks.take(run, after, **limits)
+        if chunks and not self._goes_whole(chunks[0]):
+            spool.chunks.open(chunks[0].first)
+            # The next chunk, if there is one, is where its rows end.
+            chunks = spool.chunks.take(run, after, **limits)
+        before = chunks[0].first if chunks else None
+        rows = spool.take(self.lane, run, after, now_s=now_s, before=before, **limits)
+        if rows:
+            self._cursors[run] = rows[-1].seq
+            return sorted_facts(coalesce(rows))
+        if chunks:
+            chunks = list(takewhile(self._goes_whole, chunks))
+            self._cursors[run] = chunks[-1].last
+            return Batch((), (), tuple(chunks))
+        return None
+
+    def _goes_whole(self, chunk: Chunk) -> bool:
+        """Say whether a chunk is of today's form and of a size that requests have now."""
+        return chunk.schema_version == SCHEMA_VERSION and (
+            len(chunk.part) <= self._settings.batch_bytes
+            and (chunk.rows <= self._rows or not self._shrunk)
+        )
 
     def look_again(self) -> None:
         """Begin from the oldest row: some that were passed by are waiting once more."""
@@ -113,9 +147,10 @@ class LaneStatus:
         """Note a request that went through."""
         self.answered()
         self.too_poisonous = False
-        self.sent.update(Counter(row.table for row in batch.rows))
-        if took_s < self._settings.quick_s and len(batch.rows) * 2 > self._rows:
+        self.sent.update(batch.tables())
+        if took_s < self._settings.quick_s and batch.size * 2 > self._rows:
             self._rows = min(self._settings.batch_rows, self._rows * 2)
+            self._shrunk &= self._rows < self._settings.batch_rows
 
     def answered(self) -> None:
         """Note that the store takes our requests, whatever it said of the rows."""
@@ -135,6 +170,7 @@ class LaneStatus:
     def shrink(self, rows: int) -> None:
         """Note that a request of so many rows took too long."""
         self._rows = max(1, min(self._rows, rows) // 2)
+        self._shrunk = True
 
     def fail(self, error: GridpactError) -> None:
         """Note a failure of the drain itself; everything on its way begins anew."""

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from schema.errors import GridpactError
 from schema.regions import REGIONS
 from schema.rows import ROW_MODELS, TABLES, VIEWS
+from storage.columns import bodies_of
 from storage.links import PARENTS, RUN_COLUMN, RUN_TABLE
 from storage.ports import Filter, JsonObject, Operator, Order
 from storage.spool_rows import CrashPoint, no_crash
@@ -91,6 +92,10 @@ class MemoryStore:
             self._keys[table].update(keys[table])
         self._crash_point("after_send_before_response")
         return counts
+
+    async def ingest_columns(self, parts: Sequence[bytes]) -> Mapping[str, int]:
+        """Write rows by columns, all or none; see ``storage.ports.Store``."""
+        return await self.ingest(bodies_of(parts))
 
     def _stage(
         self,

@@ -60,6 +60,13 @@ class FailingStore:
         self._stand_behind()
         return counts
 
+    async def ingest_columns(self, parts: Sequence[bytes]) -> Mapping[str, int]:
+        """Write rows by columns, or fail; see ``storage.ports.Store``."""
+        self._stand_before()
+        counts = await self._store.ingest_columns(parts)
+        self._stand_behind()
+        return counts
+
     async def select(
         self,
         table: str,

@@ -74,6 +74,17 @@ class Store(Protocol):
         """
         ...
 
+    async def ingest_columns(self, parts: Sequence[bytes]) -> Mapping[str, int]:
+        """Write parts one after the other in one transaction: all of them or none.
+
+        Args:
+            parts: Rows by columns, as ``storage.columns`` writes them. No id twice in one part.
+
+        Returns:
+            Rows inserted or updated per table.
+        """
+        ...
+
     async def select(
         self,
         table: str,

@@ -47,6 +47,7 @@ from storage.system_clock import SystemClock
 from storage.writer import SpoolWriter, Vault
 
 log = logging.getLogger(__name__)
+MANY_ROWS = 500
 T = TypeVar("T")
 
 
@@ -179,7 +180,11 @@ class StorageService:
             ConstraintViolated: A row is too large or no record.
             StorageError: The spool has failed; nothing was acknowledged.
         """
-        return await asyncio.wrap_future(self._submit_put(records, checkpoint))
+        if len(records) < MANY_ROWS:
+            return await asyncio.wrap_future(self._submit_put(records, checkpoint))
+        # Opening so many takes milliseconds, which the caller's loop should not stand still for.
+        future = await asyncio.to_thread(self._submit_put, records, checkpoint)
+        return await asyncio.wrap_future(future)
 
     def put_blocking(
         self,

@@ -8,6 +8,7 @@ thread (``storage.writer``), which also opens and ends the transactions; nothing
              again), or dead (the database will never take it)
     bodies   content of what waits or is dead
     dead     why
+    chunks   many facts of one put in one record: see ``storage.chunks``
     checkpoints  what agents must not forget: see ``storage.checkpoints``
     runs     per run: whether its own row was delivered, and that row's newest content
 
@@ -27,6 +28,9 @@ import orjson
 from schema.errors import ConstraintViolated, RecordConflict, SpoolFull
 from schema.rows import TABLES, Lane, Record
 from storage import checkpoints
+from storage.chunks import KEPT_BYTES, Chunk, Chunks
+from storage.gathering import Gathered, Prepared, prepare
+from storage.grid_facts import FACT_COLUMNS
 from storage.links import RUN_TABLE
 from storage.ports import Checkpoint, PutAck
 from storage.spool_file import PAGE_BYTES, SpoolSettings
@@ -47,6 +51,7 @@ from storage.spool_rows import (
 _ROW_OVERHEAD = 230
 _TOMBSTONE_BYTES = 150
 _PRUNE_ROWS = 2000
+_NO_END = 2**62
 
 _INSERT = """
 insert into records (seq, tbl, id, version, run, lane, rank, schema_version, sha256, at)
@@ -76,6 +81,7 @@ class Spool:
         self._crash_point = crash_point
         self.conflicts = 0
         self.refuse_puts = False
+        self.chunks = Chunks(db, settings)
         self.reload()
 
     def reload(self) -> None:
@@ -88,10 +94,13 @@ class Spool:
             "select lane, run, count(*) from records where state = 0 group by 1, 2"
         ):
             self.depths[lane, run] = depth
+        self.chunks.reload()
+        for lane, run, depth in self.chunks.depths():
+            self.depths[lane, run] += depth
         self.delivered_runs = {no for (no,) in db.execute("select no from runs where delivered")}
         (self.dead,) = db.execute("select count(*) from dead").fetchone()
         row = db.execute("select seq from sqlite_sequence where name = 'records'").fetchone()
-        self.last_seq: int = 0 if row is None else row[0]
+        self.last_seq: int = max(0 if row is None else row[0], self.chunks.last_place())
         self._pruned_to = 0
         #: Runs whose own row is known, the newest last, with the moment their clock stands at.
         self.run_clocks: dict[str, str | None] = {
@@ -104,11 +113,16 @@ class Spool:
     # -- accepting ------------------------------------------------------------------------
 
     def accept(
-        self, records: Sequence[Record], now_s: int, checkpoint: Checkpoint | None = None
+        self,
+        records: Sequence[Record],
+        now_s: int,
+        checkpoint: Checkpoint | None = None,
+        prepared: Prepared | None = None,
     ) -> Accepted:
         """Take rows in, and a checkpoint with them; the caller's commit makes it a promise.
 
-        The caller rolls back whatever raises, and then calls ``reload``.
+        The caller rolls back whatever raises, and then calls ``reload``. ``prepared`` is what
+        ``prepare`` makes of the same rows, if that was done before.
 
         Raises:
             SpoolFull: The door is shut for these rows.
@@ -116,12 +130,50 @@ class Spool:
             ConstraintViolated: A row or the checkpoint is too large, or a row is no record.
         """
         self._check_door(records, 0 if checkpoint is None else len(checkpoint.blob))
+        if prepared is None:
+            prepared = prepare(
+                records, least=self.settings.chunk_rows, most=self.settings.chunk_most_rows
+            )
+        singles, pieces = list(prepared.singles), list[Gathered]()
+        for of_table in prepared.chunks:
+            if any(map(self.chunks.knows_any, of_table)):
+                singles += [record for piece in of_table for record in piece.records]
+            else:
+                pieces += of_table
+        new = [*self._accept_rows(singles, now_s)]
+        added = len(new)
+        for piece in pieces:
+            new += self._accept_chunk(piece, now_s)
+            added += len(piece.versions)
+        if checkpoint is not None:
+            checkpoints.save(self.db, self.run(checkpoint.run_id), checkpoint)
+        ack = PutAck(added, len(records) - added, self.fill())
+        return Accepted(ack, tuple(new))
+
+    def _accept_chunk(self, piece: Gathered, now_s: int) -> list[NewRow]:
+        """Take a chunk in; gives its rows if somebody wants to fold them."""
+        run, rows = self.run(piece.run_id), len(piece.versions)
+        self.chunks.insert(piece, self.last_seq + 1, self.table_number(piece.table), run, now_s)
+        self.last_seq += rows
+        self.depths[LANE_NUMBER[TABLES[piece.table].lane], run] += rows
+        if piece.table not in FACT_COLUMNS:
+            return []
+        return [
+            NewRow(run, piece.run_id, record, columns)
+            for record, columns in zip(piece.records, piece.columns, strict=True)
+        ]
+
+    def _accept_rows(self, records: Sequence[Record], now_s: int) -> list[NewRow]:
+        if not records:
+            return []
         rows, run_ids, contents = self._read(records, now_s)
         db = self.db
         db.execute("savepoint bulk")
         before = db.total_changes
-        db.executemany(_INSERT, rows)
-        if db.total_changes - before == len(rows):
+        in_chunk = self.chunks.may_know([(row[2], row[3]) for row in rows])
+        if not in_chunk:
+            db.executemany(_INSERT, rows)
+        if not in_chunk and db.total_changes - before == len(rows):
             fresh = [True] * len(rows)
             db.executemany(
                 _INSERT_BODY,
@@ -134,33 +186,32 @@ class Spool:
                 for row, record in zip(rows, records, strict=True)
             ]
         db.execute("release bulk")
-        if checkpoint is not None:
-            checkpoints.save(db, self.run(checkpoint.run_id), checkpoint)
         self.last_seq += len(rows)
-        accepted = tuple(
+        accepted = [
             NewRow(row[4], run_id, record, content)
             for row, run_id, record, content, new in zip(
                 rows, run_ids, records, contents, fresh, strict=True
             )
             if new
-        )
+        ]
         for row, new in zip(rows, fresh, strict=True):
             if new:
                 self.depths[row[5], row[4]] += 1
         for new_row in accepted:
             if new_row.record.table == RUN_TABLE:
                 self._note_run(new_row)
-        return Accepted(PutAck(len(accepted), len(rows) - len(accepted), self.fill()), accepted)
+        return accepted
 
     def _insert_or_recognise(self, row: _Parameters, record: Record) -> bool:
         known = self.db.execute(
             "select sha256 from records where tbl = ? and id = ? and version = ?", row[1:4]
         ).fetchone()
-        if known is None:
+        digest = self.chunks.hash_of(*row[1:4]) if known is None else known[0]
+        if digest is None:
             self.db.execute(_INSERT, row)
             self.db.execute(_INSERT_BODY, (row[0], record.body))
             return True
-        if known[0] != row[8]:
+        if digest != row[8]:
             self.conflicts += 1
             msg = (
                 f"{record.table} {record.id} version {record.version} came again with other "
@@ -286,7 +337,15 @@ class Spool:
     # -- sending on -----------------------------------------------------------------------
 
     def take(
-        self, lane: Lane, run: int, after: int, *, rows: int, size: int, now_s: float
+        self,
+        lane: Lane,
+        run: int,
+        after: int,
+        *,
+        rows: int,
+        size: int,
+        now_s: float,
+        before: int | None = None,
     ) -> list[SpoolRow]:
         """Read the next rows of a run's lane, in order of acceptance.
 
@@ -297,12 +356,13 @@ class Spool:
             rows: At most this many ...
             size: ... or this many bytes of body, but at least one row.
             now_s: Rows put off until later than this are left out.
+            before: Only rows with a lower ``seq``.
         """
         cursor = self.db.execute(
             f"select {_ROW} from {_WAITING} "  # noqa: S608
-            "where r.state = 0 and r.lane = ? and r.run = ? and r.seq > ? and r.not_before <= ? "
-            "order by r.seq limit ?",
-            (LANE_NUMBER[lane], run, after, now_s, rows),
+            "where r.state = 0 and r.lane = ? and r.run = ? and r.seq > ? and r.seq < ? "
+            "and r.not_before <= ? order by r.seq limit ?",
+            (LANE_NUMBER[lane], run, after, _NO_END if before is None else before, now_s, rows),
         )
         taken: list[SpoolRow] = []
         total = 0
@@ -342,6 +402,8 @@ class Spool:
             for key, depth in self.depths.items()
             if depth
         ]
+        if (chunk := self.chunks.first_waiting()) is not None:
+            firsts.append(chunk[0])
         return min((first for first in firsts if first is not None), default=None)
 
     def oldest_accepted_at(self) -> int | None:
@@ -349,6 +411,9 @@ class Spool:
         first = self.first_waiting()
         if first is None:
             return None
+        chunk = self.chunks.first_waiting()
+        if chunk is not None and chunk[0] == first:
+            return chunk[1]
         (at,) = self.db.execute("select at from records where seq = ?", (first,)).fetchone()
         return int(at)
 
@@ -361,6 +426,14 @@ class Spool:
         for run in {row.run for row in rows if row.table == RUN_TABLE} - self.delivered_runs:
             self.db.execute("update runs set delivered = 1 where no = ?", (run,))
             self.delivered_runs.add(run)
+        self._prune(now_s)
+
+    def settle_chunks(self, chunks: Sequence[Chunk], now_s: int) -> None:
+        """Forget the content of chunks that the store has; their ids are known for a while."""
+        lane = LANE_NUMBER[Lane.FACTS]
+        for chunk in chunks:
+            self.depths[lane, chunk.run] -= self.chunks.settle(chunk, now_s)
+            self._crash_point("mid_delete")
         self._prune(now_s)
 
     def delay(self, row: SpoolRow, until_s: float) -> None:
@@ -384,14 +457,16 @@ class Spool:
 
     def _prune(self, now_s: int) -> None:
         """Forget ids that were delivered long ago, or too many: a stretch at a time."""
+        room = self.settings.limit_bytes * self.settings.tombstone_share
+        self.chunks.prune(now_s - self.settings.tombstone_age_s, int(room / KEPT_BYTES))
+        limit = (room - self.chunks.kept_rows * KEPT_BYTES) / _TOMBSTONE_BYTES
         (first,) = self.db.execute(
             "select min(seq) from records where seq > ?", (self._pruned_to,)
         ).fetchone()
         if first is None:
             self._pruned_to = 0
             return
-        limit = self.settings.limit_bytes * self.settings.tombstone_share / _TOMBSTONE_BYTES
-        others = sum(self.depths.values()) + self.dead
+        others = sum(self.depths.values()) + self.dead + self.chunks.kept_rows
         excess = self.last_seq - first + 1 - others - int(limit)
         before = now_s + 1 if excess > 0 else int(now_s - self.settings.tombstone_age_s)
         (at,) = self.db.execute("select at from records where seq = ?", (first,)).fetchone()

@@ -28,7 +28,7 @@ PAGE_BYTES = 4096
 #: What ``pragma synchronous`` answers for FULL.
 _FULL = 2
 #: Form of the tables below. A file of another form is refused, never guessed at.
-FILE_FORM = 2
+FILE_FORM = 3
 #: File systems that forget at power-off, or whose locks and fsync cannot be relied on.
 UNSAFE_FILE_SYSTEMS = frozenset(
     {"tmpfs", "ramfs", "nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"}
@@ -39,8 +39,18 @@ create table checkpoints (
     run integer not null, name text not null, number integer not null, blob blob not null,
     primary key (run, name));
 """
+_CHUNKS = """
+create table chunks (
+    first integer primary key, last integer not null,
+    tbl integer not null, run integer not null, rank integer not null,
+    schema_version integer not null, at integer not null, state integer not null default 0);
+create index chunks_waiting on chunks (run, first) where state = 0;
+create table chunk_keys (
+    first integer primary key, ids blob not null, versions blob not null, hashes blob not null);
+create table chunk_bodies (first integer primary key, part blob not null);
+"""
 #: What brings a file of an earlier form to the next one.
-_STEPS = {1: _CHECKPOINTS}
+_STEPS = {1: _CHECKPOINTS, 2: _CHUNKS}
 
 DDL = f"""
 create table tables (
@@ -69,6 +79,7 @@ create table grid_facts (
     starts_at integer not null, payload blob not null,
     primary key (run, id)) without rowid;
 {_CHECKPOINTS}
+{_CHUNKS}
 """
 
 
@@ -87,6 +98,8 @@ class SpoolSettings:
         group_rows: A commit closes at this many rows ...
         group_s: ... or after this long, or as soon as nobody else waits.
         lock_wait_s: How long to wait for another process to let go of the spool.
+        chunk_rows: Facts of one table in one put, from this many on, become chunks ...
+        chunk_most_rows: ... of at most this many rows each.
         allow_unsafe_disk: Only warn, not refuse, on a file system that forgets at power-off.
     """
 
@@ -99,6 +112,8 @@ class SpoolSettings:
     group_rows: int = 64
     group_s: float = 0.010
     lock_wait_s: float = 0.0
+    chunk_rows: int = 64
+    chunk_most_rows: int = 2500
     allow_unsafe_disk: bool = True
 
     @property

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from schema.clock import Clock
 from schema.errors import SpoolFull, StorageError
 from schema.rows import Record
+from storage.gathering import Prepared, prepare
 from storage.grid_book import GridBook
 from storage.ports import Checkpoint, PutAck
 from storage.spool import Spool
@@ -42,8 +43,9 @@ T = TypeVar("T")
 _LOCK_POLL_S = 0.05
 #: The write-ahead log is copied into the file after this many changed rows, one or two pages each.
 _CHECKPOINT_ROWS = 200
+_PAGES_A_ROW = 2
 
-Put = tuple[Sequence[Record], Checkpoint | None, "Future[PutAck]"]
+Put = tuple[Sequence[Record], Prepared, Checkpoint | None, "Future[PutAck]"]
 Job = tuple[Callable[["Vault"], Any], "Future[Any]"]
 
 
@@ -60,7 +62,11 @@ class Vault:
         self.spool.reload()
 
     def put(
-        self, records: Sequence[Record], now_s: int, checkpoint: Checkpoint | None = None
+        self,
+        records: Sequence[Record],
+        now_s: int,
+        checkpoint: Checkpoint | None = None,
+        prepared: Prepared | None = None,
     ) -> PutAck:
         """Accept rows and a checkpoint, and fold the rows; all of it or nothing.
 
@@ -70,7 +76,7 @@ class Vault:
         db = self.spool.db
         db.execute("savepoint put")
         try:
-            accepted = self.spool.accept(records, now_s, checkpoint)
+            accepted = self.spool.accept(records, now_s, checkpoint, prepared)
             self.grid.absorb(accepted.new)
         except sqlite3.Error:
             raise
@@ -134,12 +140,17 @@ class SpoolWriter:
     def put(
         self, records: Sequence[Record], checkpoint: Checkpoint | None = None
     ) -> Future[PutAck]:
-        """Hand in rows, and a checkpoint with them; the future is done when they are on disk."""
+        """Hand in rows, and a checkpoint with them; the future is done when they are on disk.
+
+        Many rows are opened and written by columns here, in the caller's thread.
+        """
         future: Future[PutAck] = Future()
+        limits = self._settings
+        prepared = prepare(records, least=limits.chunk_rows, most=limits.chunk_most_rows)
         with self._condition:
             if self._refused(future):
                 return future
-            self._puts.append((records, checkpoint, future))
+            self._puts.append((records, prepared, checkpoint, future))
             self._condition.notify()
         return future
 
@@ -257,13 +268,13 @@ class SpoolWriter:
         while self._puts and rows < self._settings.group_rows:
             if taken and self._clock.monotonic_s() - started >= self._settings.group_s:
                 break
-            records, checkpoint, future = self._puts.popleft()
+            records, prepared, checkpoint, future = self._puts.popleft()
             if not future.set_running_or_notify_cancel():
                 continue  # its caller has gone, unanswered
             taken.append(future)
             self._crash_point("before_insert")
             try:
-                group.append((future, vault.put(records, now_s, checkpoint)))
+                group.append((future, vault.put(records, now_s, checkpoint, prepared)))
             except sqlite3.Error:
                 raise
             except Exception as exc:  # noqa: BLE001  # one put's fault stays with its caller
@@ -323,7 +334,8 @@ class SpoolWriter:
             vault.spool.refuse_puts = False
 
     def _checkpoint(self, vault: Vault) -> None:
-        changes = vault.spool.db.total_changes
+        spool = vault.spool
+        changes = spool.db.total_changes + spool.chunks.logged_pages // _PAGES_A_ROW
         if changes - self._checkpointed >= _CHECKPOINT_ROWS:
             self._crash_point("mid_checkpoint")
             if self._copy_log(vault, "passive"):
@@ -343,7 +355,7 @@ class SpoolWriter:
         log.critical("the spool in %s has failed: %s", self._folder, exc)
         with self._condition:
             self._failure = exc
-            waiting: list[Future[Any]] = [future for _, _, future in self._puts]
+            waiting: list[Future[Any]] = [future for *_, future in self._puts]
             waiting += [future for _, future in self._jobs]
             self._puts.clear()
             self._jobs.clear()

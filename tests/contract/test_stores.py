@@ -32,6 +32,7 @@ from schema.errors import (
 )
 from schema.periods import parse_instant
 from schema.rows import Record
+from storage.columns import to_part
 from storage.memory import MemoryStore
 from storage.ports import Filter, Operator, Order, Store, equal
 from storage.service import StorageService
@@ -65,6 +66,24 @@ async def _put(store: Store, *records: Record) -> dict[str, int]:
     for record in records:
         batch.setdefault(record.table, []).append(record.body)
     return dict(await store.ingest(batch))
+
+
+async def test_rows_by_columns_arrive_like_others(store: Store, run: str) -> None:
+    logs = [log(n, run, error="a, b" if n else None) for n in range(3)]
+    part = to_part("api_logs", [record.columns() for record in logs])
+    assert part is not None
+    assert await store.ingest_columns([part]) == {"api_logs": 3}
+    assert await store.ingest_columns([part]) == {"api_logs": 0}
+    found = await _rows(store, "api_logs", run, order=[Order("sequence")])
+    assert [(row["sequence"], row["error"]) for row in found] == [
+        (0, None),
+        (1, "a, b"),
+        (2, "a, b"),
+    ]
+    bad = part.replace(b'"attempt":1', b'"attempt":-1')
+    assert bad != part
+    with pytest.raises(ConstraintViolated):
+        await store.ingest_columns([bad.replace(logs[0].id.encode(), run.encode())])
 
 
 async def _rows(store: Store, table: str, run: str, **more: Any) -> list[dict[str, Any]]:

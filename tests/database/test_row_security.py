@@ -165,6 +165,7 @@ def test_views(sample: psycopg.Connection, role: str) -> None:
 def test_functions(sample: psycopg.Connection, role: str) -> None:
     calls = {
         "public.ingest('{}')": {"service_role"},
+        "public.ingest_columns('[]')": {"service_role"},
         "public.schema_version()": {"service_role"},
         "public.refresh_views()": {"service_role"},
         "public.latest_run()": set(ROLES),
@@ -190,6 +191,7 @@ def test_nothing_else_can_be_executed_by_the_api_roles(schema: psycopg.Connectio
     )
     assert found == [
         ("ingest", "service_role"),
+        ("ingest_columns", "service_role"),
         ("latest_run", "anon"),
         ("latest_run", "authenticated"),
         ("latest_run", "service_role"),

@@ -120,12 +120,15 @@ def test_a_checkpoint_beyond_all_measure_is_refused_by_name(
         spool.accept([], 0, saved(1, bytes(11)))
 
 
-async def test_a_spool_of_the_form_before_is_brought_to_this_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [1, 2])
+async def test_a_spool_of_a_form_before_is_brought_to_this_one(tmp_path: Path, form: int) -> None:
     with service(tmp_path) as storage:
         await storage.put([run_record(), log(1)])
     with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
-        # The form before lacked this one table.
-        db.executescript("drop table checkpoints; pragma user_version = 1;")
+        # Form 2 lacked the chunks, form 1 the checkpoints too.
+        lacking = ["chunks", "chunk_keys", "chunk_bodies", *(["checkpoints"] if form == 1 else [])]
+        db.executescript("".join(f"drop table {name};" for name in lacking))
+        db.execute(f"pragma user_version = {form}")
     with service(tmp_path) as storage:
         ack = await storage.put([log(1), log(2)], saved(1, b"one"))
         assert (ack.accepted, ack.known) == (1, 1)

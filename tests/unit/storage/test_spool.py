@@ -276,7 +276,7 @@ def test_tombstones_are_forgotten_by_age(tmp_path: Path) -> None:
 
 def test_tombstones_are_forgotten_by_number(tmp_path: Path) -> None:
     # 0.05 of 2 MiB at 150 bytes each are 699 tombstones.
-    spool = _open(tmp_path, _small(tombstone_share=0.05))
+    spool = _open(tmp_path, _small(tombstone_share=0.05, chunk_rows=501))
     for start in range(0, 3000, 500):
         spool.accept([log(n) for n in range(start, start + 500)], 0)
         spool.settle(_take(spool), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ def test_a_log_that_does_not_fit_into_the_file_ends_nothing(tmp_path: Path) -> N
     writer = SpoolWriter(
         tmp_path,
         VirtualClock(START),
-        SMALL,
+        replace(SMALL, chunk_rows=1000),
         on_fatal=fatal.append,
         connect=lambda path: sqlite3.connect(path, isolation_level=None, factory=_NoRoomForLog),
     )
