@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from database_kit import body, new_run, run_row, sample_batch, sample_rows
 from embedded_fixtures import EmbeddedServer
@@ -94,7 +95,7 @@ def test_the_secret_key_reads_every_table_and_view(service: Client, api_run: str
         if name in ALL_TABLES:
             assert len(found) == (14 if name == "uk_regions" else 1), name
     assert service.rows(f"current_grid_status?run_id=eq.{api_run}&select=run_id")
-    assert service.send("POST", "rpc/schema_version", {}).json() == 9
+    assert service.send("POST", "rpc/schema_version", {}).json() == 10
 
 
 def test_the_publishable_key_reads_facts_and_nothing_private(public: Client, api_run: str) -> None:
@@ -127,8 +128,9 @@ def test_the_publishable_key_writes_nothing(public: Client, service: Client, api
             assert answer.status_code in {401, 403}, f"{method} {table}: {answer.status_code}"
             assert answer.json()["code"] == "42501", f"{method} {table}: {answer.text}"
         assert len(service.rows(f"{table}?run_id=eq.{api_run}&select=id")) == 1, table
-    for function in ("ingest", "refresh_views", "schema_version"):
-        content = {"p_batch": {}} if function == "ingest" else {}
+    contents = {"ingest": {"p_batch": {}}, "ingest_columns": {"p_parts": []}}
+    for function in ("ingest", "ingest_columns", "refresh_views", "schema_version"):
+        content = contents.get(function, {})
         assert public.send("POST", f"rpc/{function}", content).status_code in {401, 403, 404}
 
 
@@ -149,6 +151,37 @@ def test_ingest_tells_its_sqlstate(service: Client, batch: dict[str, Any], code:
     answer = service.send("POST", "rpc/ingest", {"p_batch": batch})
     assert answer.status_code >= 400
     assert answer.json()["code"] in code.split("|")
+
+
+@pytest.mark.parametrize("function", ["ingest", "ingest_columns"])
+def test_rows_are_taken_from_the_service_role_alone(
+    supabase_server: EmbeddedServer, service: Client, public: Client, function: str
+) -> None:
+    content = {"p_batch": {}} if function == "ingest" else {"p_parts": []}
+
+    def status(key: str, **headers: str) -> int:
+        return (
+            Client(service.url, key).send("POST", f"rpc/{function}", content, **headers).status_code
+        )
+
+    assert status(service.key) == 200
+    assert status(service.key, Authorization=f"Bearer {service.key}") == 200
+    # A user's token makes the caller that user, whatever key stands beside it.
+    token = token_of(str(uuid4()), supabase_server.state.jwt_secret)
+    assert status(service.key, Authorization=f"Bearer {token}") in {401, 403}
+    for wrong in ("", service.key[:-1], f"{service.key}x", public.key):
+        assert status(wrong) in {401, 403, 404}
+    # The role is set for the call: without its right the answer is 42501.
+    signature = f"public.{function}(jsonb)"
+    assert supabase_server.endpoint.database_url is not None
+    with psycopg.connect(supabase_server.endpoint.database_url, autocommit=True) as database:
+        database.execute(f"revoke execute on function {signature} from service_role")
+        try:
+            answer = service.send("POST", f"rpc/{function}", content)
+        finally:
+            database.execute(f"grant execute on function {signature} to service_role")
+    assert answer.json()["code"] == "42501"
+    assert status(service.key) == 200
 
 
 def test_two_owners_submit_and_cancel_through_the_api(
