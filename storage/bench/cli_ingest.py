@@ -17,6 +17,7 @@ from rich.console import Console
 from schema.settings import Settings
 from storage.embedded.attach import attach_or_start
 from storage.embedded.endpoint import SupabaseEndpoint
+from storage.embedded.layout import Layout, read_pids
 from storage.home import prepare_home, resolve_home
 from storage.lane import DrainSettings
 from storage.machine import machine
@@ -74,6 +75,15 @@ def ingest(
         Form.TABLE,
         title=f"{rows:,} made-up rows of {TABLE}: rows a second, medians of {repeat} rounds",
     )
+    write_rows(
+        [
+            {"path": one.path, "way": way} | used
+            for one in paths
+            for way, used in (("spool", one.ours_us_per_row), ("COPY", one.copy_us_per_row))
+        ],
+        Form.TABLE,
+        title="Processor time by stage, microseconds a row",
+    )
 
 
 def measure(
@@ -89,11 +99,13 @@ def measure(
     # Imported here: supabase-py takes a second, and the other commands do without it.
     from storage.bench.copy_path import CopyPath
     from storage.bench.ingest import IngestBench
+    from storage.bench.processor_time import StageTimes
     from storage.service import StorageService
     from storage.supabase_store import SupabaseStore
 
     assert endpoint.database_url is not None, "an embedded one has a database of its own"
     clock = SystemClock()
+    stages = StageTimes(read_pids(Layout.of(home)))
     folder = Path(tempfile.mkdtemp(prefix=".bench-", dir=home))
     service = StorageService(
         folder,
@@ -111,7 +123,7 @@ def measure(
     async def go(copy: CopyPath) -> list[Timed]:
         janitor = SupabaseStore(endpoint.url, endpoint.secret_key)
         try:
-            bench = IngestBench(service, janitor, copy, clock=clock, seed=_SEED)
+            bench = IngestBench(service, janitor, copy, clock=clock, seed=_SEED, stages=stages)
             return await bench.measure(rows, repeat, say)
         finally:
             await janitor.close()

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from statistics import median
@@ -26,6 +26,7 @@ from schema.periods import format_instant
 from schema.rows import Record, ScenarioRunRow
 from schema.rows.system import RunKind
 from storage.bench.copy_path import CopyPath, as_values
+from storage.bench.processor_time import StageTimes, between
 from storage.bench.rows import TABLE, made_records
 from storage.client import StorageClient
 from storage.ports import Filter, Operator, equal
@@ -59,11 +60,16 @@ class Path(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """One passage of all rows."""
+    """One passage of all rows.
+
+    Attributes:
+        processor_s: Processor time of each stage; see ``storage.bench.processor_time``.
+    """
 
     path: Path
     passage: Passage
     seconds: float
+    processor_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,8 @@ class PathFigures:
         ours_rows_per_s: Accepted and stored; ``ratio`` to ``copy_rows_per_s``.
         sending_rows_per_s: Of rows that were accepted before; ``sending_ratio`` likewise.
         ratios: Of each round; what ran beside it weighs on both of its sides.
+        ours_us_per_row: Processor time by stage, microseconds a row, of all rounds together;
+            ``copy_us_per_row`` likewise. What waits (for a disk, for the other core) is not in it.
     """
 
     path: str
@@ -84,6 +92,8 @@ class PathFigures:
     sending_ratio: float
     ratios: list[float]
     sending_ratios: list[float]
+    ours_us_per_row: dict[str, float]
+    copy_us_per_row: dict[str, float]
 
 
 class IngestBench:
@@ -95,6 +105,7 @@ class IngestBench:
         copy: The yardstick, on the same database.
         clock: The real one.
         seed: Of the figures.
+        stages: Tells processor time.
     """
 
     def __init__(
@@ -105,7 +116,9 @@ class IngestBench:
         *,
         clock: Clock,
         seed: int,
+        stages: StageTimes,
     ) -> None:
+        self._stages = stages
         self._service, self._janitor, self._copy = service, janitor, copy
         self._client = StorageClient(service)
         self._clock, self._seed = clock, seed
@@ -143,8 +156,8 @@ class IngestBench:
                         # Keys that are in the database, of a run that the spool does not know.
                         run_id = runs[Passage.COPIED]
                     records = made_records(rows, run_id, seed=self._seed, version=version)
-                    seconds = await self._seconds(passage, run_id, run, records)
-                    timed.append(Timed(path, passage, seconds))
+                    seconds, used = await self._seconds(passage, run_id, run, records)
+                    timed.append(Timed(path, passage, seconds, used))
                     await self._look(run_id, version, rows)
             return timed
         finally:
@@ -153,13 +166,14 @@ class IngestBench:
 
     async def _seconds(
         self, passage: Passage, run_id: str, run: ScenarioRunRow, records: list[Record]
-    ) -> float:
+    ) -> tuple[float, dict[str, float]]:
         columns, values = as_values(records)
         if passage is Passage.SENT:
             # Facts wait in the spool until the row of their run has been delivered.
             self._client.put_sync(records)
         self._copy.quieten()
         gc.collect()
+        before = self._stages.read()
         begun = time.perf_counter()
         match passage:
             case Passage.STORED:
@@ -170,7 +184,8 @@ class IngestBench:
                 await self._service.barrier(_TIMEOUT_S)
             case Passage.COPIED:
                 self._copy.store(columns, values)
-        return time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
+        return seconds, between(before, self._stages.read())
 
     async def _look(self, run_id: str, version: int, rows: int) -> None:
         """See that what was timed has happened."""
@@ -202,7 +217,17 @@ def _of_path(rows: int, path: Path, timed: Sequence[Timed]) -> PathFigures:
         sending_ratio=median(sending_ratios),
         ratios=ratios,
         sending_ratios=sending_ratios,
+        ours_us_per_row=_us_per_row(rows, timed, Passage.STORED),
+        copy_us_per_row=_us_per_row(rows, timed, Passage.COPIED),
     )
+
+
+def _us_per_row(rows: int, timed: Sequence[Timed], passage: Passage) -> dict[str, float]:
+    passages = [one.processor_s for one in timed if one.passage is passage]
+    return {
+        stage: round(sum(used[stage] for used in passages) / len(passages) / rows * 1e6, 1)
+        for stage in passages[0]
+    }
 
 
 def _left_behind(clock: Clock) -> list[Filter]:

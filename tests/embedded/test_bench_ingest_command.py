@@ -65,6 +65,8 @@ def test_both_paths_are_told_and_no_row_is_left(
         assert path["ours_rows_per_s"] > 0
         assert path["sending_rows_per_s"] > 0
         assert path["copy_rows_per_s"] > 0
+        # The embedded Supabase of the tests lies in another home, so its processes are not told.
+        assert path["ours_us_per_row"].keys() == {"caller", "accepting", "sending"}
     url = url_of(supabase_server)
     left = f"select count(*) from scenario_runs where scenario = '{SCENARIO}'"
     assert run_sql(url, left) == [(0,)]
@@ -78,6 +80,7 @@ def test_people_get_a_table(settings: Settings, capsys: pytest.CaptureFixture[st
     told = capsys.readouterr().out
     assert "made-up rows of generation_mix_regional" in told
     assert "COPY" in told
+    assert "accepting" in told
 
 
 def test_the_yardstick_inserts_then_updates_the_same_rows(supabase_server: EmbeddedServer) -> None:
