@@ -247,6 +247,7 @@ def test_a_paced_clock_runs_as_fast_as_told() -> None:
     start = scenario_once("windy-night").start
     wall = VirtualClock(start + timedelta(days=100))
     clock = PacedClock(start, 60.0, wall.now)
-    assert clock.offset_s == -100 * 86_400
+    # 60 times the machine's seconds since 1970, which is 100 days ahead, is to be the start.
+    assert clock.offset_s == start.timestamp() - 60 * (start.timestamp() + 100 * 86_400)
     wall.advance(timedelta(seconds=30))
     assert clock.now() == start + timedelta(minutes=30)
