@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from spool_reading import lying_rows
 
 from agents.listeners import process_tree
 from storage.home import database_folder
@@ -223,12 +226,7 @@ def waiting_rows(home: Path, *, live: bool = False) -> dict[str, int]:
         if path.parent.name.endswith("-live") is live
     )
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
-        return dict(
-            connection.execute(
-                "select run_id, count(*) from records join runs on runs.no = records.run"
-                " where state = 0 group by run_id"
-            ).fetchall()
-        )
+        return dict(Counter(row.run_id for row in lying_rows(connection) if row.state == 0))
 
 
 def _kill(pid: int) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from feeding import Feed, receive, send
 from process_kit import Finished, Launched
+from spool_reading import waiting_count
 from storage_samples import START, log, message, run_record
 
 from schema.clock import VirtualClock
@@ -139,8 +140,7 @@ class Lives:
         with closing(
             sqlite3.connect(f"file:{self.spool}/spool.db?mode=ro", uri=True, timeout=10)
         ) as connection:
-            (found,) = connection.execute("select count(*) from records where state = 0").fetchone()
-        return int(found)
+            return waiting_count(connection)
 
     def _accept(self) -> None:
         while True:
