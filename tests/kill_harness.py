@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from feeding import Feed, Key, key_of, receive, send
+from spool_reading import lying_rows, waiting_count
 
 CRASH_POINTS = (
     "before_insert",
@@ -277,9 +278,9 @@ class Harness:
             in_flight = self._puts_cut - self._seen_cut
             self._seen_cut = self._puts_cut
         with closing(sqlite3.connect(f"file:{self._spool}/spool.db?mode=ro", uri=True)) as db:
-            rows = {row_id.hex() for (row_id,) in db.execute("select id from records")}
+            rows = {row.id.hex() for row in lying_rows(db)}
             kept = [json.loads(blob) for (blob,) in db.execute("select blob from checkpoints")]
-            (waiting,) = db.execute("select count(*) from records where state = 0").fetchone()
+            waiting = waiting_count(db)
         self.mid_work += in_flight > 0 and waiting > 0
         self._kept = len(kept)
         self._listed = {(table, number) for blob in kept for table, number, _ in blob}
@@ -392,7 +393,8 @@ def _victim(path: str, folder: Path, order: dict[str, Any]) -> None:
         SinkStore(),
         clock=Hasty(),
         seed=order["seed"],
-        spool=SpoolSettings(ballast_bytes=0, lock_wait_s=5.0),
+        # Some puts have so many logs that they become a chunk, others have not.
+        spool=SpoolSettings(ballast_bytes=0, lock_wait_s=5.0, chunk_rows=4),
         drain=DrainSettings(batch_rows=40, start_rows=40, settle_rows=25),
         crash_point=crash_point,
     ).open()

@@ -19,11 +19,13 @@ from typing import Any
 import pytest
 from chaos_table import Tally
 from disk_model import Disk, survivor
+from spool_reading import lying_rows
 from storage_samples import RUN, START, log, message, run_record
 
 from schema.clock import VirtualClock
 from schema.errors import GridpactError, StorageError
 from schema.rows import Lane, Record
+from storage.columns import rows_of
 from storage.ports import Checkpoint
 from storage.spool import Spool
 from storage.spool_file import SpoolSettings, open_database
@@ -32,7 +34,8 @@ from storage.writer import SpoolWriter, Vault
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
-QUIET = SpoolSettings(ballast_bytes=0)
+#: The logs of every other put become a chunk.
+QUIET = SpoolSettings(ballast_bytes=0, chunk_rows=4)
 CUTS_OF_A_SESSION = 25
 PUTS = 60
 #: Of what a session does; a good many of its commits are settled, so that pages are used again.
@@ -97,7 +100,11 @@ def _work(
     disk = session.disk
     waiting = []
     for number in range(start, start + PUTS):
-        records = [run_record(), message(number), *(log(number * 4 + n) for n in range(4))]
+        records = [
+            run_record(),
+            message(number),
+            *(log(number * 4 + n) for n in range(3 + number % 2)),
+        ]
         ids = [bytes.fromhex(record.id.replace("-", "")) for record in records]
         session.attempted.update(zip(ids, records, strict=True))
         saved = Checkpoint(RUN, "orchestrator", number + 1, rng.randbytes(rng.randint(100, 20_000)))
@@ -129,7 +136,14 @@ def _settle(vault: Vault, lane: Lane) -> list[bytes]:
     spool = vault.spool
     rows = spool.take(lane, spool.run(RUN), 0, rows=40, size=10**9, now_s=1)
     spool.settle(rows, 1)
-    return [row.id for row in rows]
+    chunks = spool.chunks.take(spool.run(RUN), 0, rows=40, size=10**9) if lane is Lane.FACTS else []
+    spool.settle_chunks(chunks, 1)
+    sent = [row_id for chunk in chunks for row_id in _ids_of(chunk.part)]
+    return [*(row.id for row in rows), *sent]
+
+
+def _ids_of(part: bytes) -> list[bytes]:
+    return [bytes.fromhex(row["id"].replace("-", "")) for row in rows_of(part)[1]]
 
 
 def faults_after(
@@ -140,12 +154,7 @@ def faults_after(
     try:
         with closing(open_database(folder, QUIET)) as db:
             (integrity,) = db.execute("pragma integrity_check").fetchone()
-            found = {
-                row_id: (state, sha256, body)
-                for row_id, state, sha256, body in db.execute(
-                    "select id, state, sha256, body from records left join bodies using (seq)"
-                )
-            }
+            found = {row.id: row for row in lying_rows(db)}
             saved = Spool(db, QUIET).checkpoint(RUN, "orchestrator")
     except (StorageError, sqlite3.DatabaseError) as exc:
         return [f"damaged: {exc}"]
@@ -153,12 +162,13 @@ def faults_after(
     faults += [f"lost: {row_id.hex()}" for row_id in {*acknowledged, *earlier} - found.keys()]
     unexpected = found.keys() - session.attempted.keys() - set(earlier)
     faults += [f"unexpected: {row_id.hex()}" for row_id in unexpected]
-    for row_id, (state, sha256, body) in found.items():
-        if row_id in settled and state != State.DELIVERED:
+    for row_id, row in found.items():
+        if row_id in settled and row.state != State.DELIVERED:
             faults.append(f"not settled: {row_id.hex()}")
         record = session.attempted.get(row_id)
         if record is not None and (
-            sha256 != record.sha256 or (state == State.WAITING and body != record.body)
+            row.sha256 != record.sha256
+            or (row.state == State.WAITING and row.columns != record.columns())
         ):
             faults.append(f"changed: {row_id.hex()}")
     newest = max(acknowledged.values(), default=-1)
@@ -220,7 +230,7 @@ def cut(folders: Iterator[Path], trials: int, seed: int, **fault: Any) -> Cuts:
 
 def _ids(folder: Path, files: dict[str, bytes]) -> list[bytes]:
     with closing(open_database(laid(folder, files), QUIET)) as db:
-        return [row_id for (row_id,) in db.execute("select id from records")]
+        return [row.id for row in lying_rows(db)]
 
 
 def test_a_power_cut_loses_nothing_acknowledged_and_damages_nothing(
