@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from canary_watch import Watch
+from canary_watch import Watch, ray_folder
+
+from agents.ray_env import _temp_parent
 
 STATE = {
     "postgres_password": "canary-password",
@@ -62,6 +65,22 @@ def test_a_secret_that_is_learnt_late_is_found_in_what_was_there_before(watch: W
     token.write_text("0123456789abcdef\n")
     watch.look_at_files()
     assert [Path(place.split(" ")[0]).name for place in watch.hits] == ["early.log"]
+
+
+def test_the_logs_of_ray_are_looked_at_where_they_are(watch: Watch) -> None:
+    home = watch.root / "home"
+    (home / "ray").mkdir()
+    folder = ray_folder(home)
+    # The place that commands of this home use.
+    assert folder == _temp_parent(home)
+    (home / "ray" / "token").touch(0o600)
+    (home / "ray" / "token").write_text("0123456789abcdef\n")
+    (folder / "worker.err").write_text("Traceback: canary-password\n")
+    try:
+        watch.look_at_files()
+    finally:
+        shutil.rmtree(folder)
+    assert list(watch.hits) == [f"{folder / 'worker.err'} (mode 644)"]
 
 
 def test_a_secret_on_a_command_line_is_seen(watch: Watch) -> None:
