@@ -101,11 +101,12 @@ class SupabaseStore:
 
     async def ingest_columns(self, parts: Sequence[bytes]) -> Mapping[str, int]:
         """Write rows by columns in one transaction; see ``storage.ports.Store``."""
-        return await self._ingested("ingest_columns", b'{"p_parts":[%s]}' % b",".join(parts), ())
+        return await self._ingested("ingest_columns", b'{"p_parts":[%s]}' % b",".join(parts), None)
 
     async def _ingested(
-        self, function: str, content: bytes, tables: Collection[str]
+        self, function: str, content: bytes, tables: Collection[str] | None
     ) -> Mapping[str, int]:
+        """Call a function; ``tables`` are those the reply must name, None for any but not none."""
         async with self._call() as client:
             marker = _content.set(content)
             try:
@@ -113,7 +114,10 @@ class SupabaseStore:
             finally:
                 _content.reset(marker)
             counts = cast("object", answer)
-            if not isinstance(counts, dict) or not counts or not counts.keys() >= set(tables):
+            named = isinstance(counts, dict) and (
+                bool(counts) if tables is None else counts.keys() >= set(tables)
+            )
+            if not isinstance(counts, dict) or not named:
                 # An HTML page with status 200, or a cut reply: whether it went in is unknown.
                 msg = f"the reply is not the {function} function's: {str(counts)[:120]!r}"
                 raise store_error(Verdict.RETRY, msg)

@@ -108,6 +108,11 @@ async def test_many_tables_go_in_together_parents_first(store: Store, run: str) 
     assert found["agent_id"] == agent("a", run).id
 
 
+async def test_a_batch_without_rows_is_taken(store: Store) -> None:
+    """A command that is given a hosted Supabase asks so whether its key may write."""
+    assert await store.ingest({}) == {}
+
+
 async def test_the_same_rows_again_change_nothing(store: Store, run: str) -> None:
     rows = [agent("a", run), log(1, run), message(1, run)]
     assert await _put(store, *rows) == {"agents": 1, "api_logs": 1, "agent_negotiations": 1}
