@@ -7,6 +7,7 @@ goes word of those that were acknowledged.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -27,6 +28,8 @@ STORAGE = "storage"
 
 
 def main(home: str, spool: str, state_file: str, path: str) -> int:
+    # Workers in reserve cost as much as all the rest of a life's beginning, and nobody needs them.
+    os.environ.update(RAY_prestart_worker_first_driver="0", RAY_enable_worker_prestart="0")
     temp_parent = prepare(Path(home))
     # Imported here: these import ray, whose environment stands only now.
     from agents.supervisor import ActorSpec, Cluster
