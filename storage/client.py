@@ -22,7 +22,7 @@ from storage.system_clock import SystemClock
 
 T = TypeVar("T")
 
-PUT_ROWS = 5_000
+PUT_ROWS = 2_500
 """Most rows of one put without an event loop. A full spool makes room for these within seconds, and
 the storage actor attends to others between two puts."""
 

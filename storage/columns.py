@@ -36,7 +36,7 @@ def to_part(table: str, rows: Sequence[Mapping[str, Any]]) -> bytes | None:
     """
     names = list(rows[0])
     width = len(names)
-    if width < 2 or any(len(row) != width for row in rows):  # noqa: PLR2004  # one name gives no tuples
+    if width < 2 or set(map(len, rows)) != {width}:  # noqa: PLR2004  # one name gives no tuples
         return None
     try:
         columns = zip(*map(itemgetter(*names), rows), strict=True)

@@ -28,6 +28,7 @@ declare
     v_names text;
     v_values text;
     v_arrays text;
+    v_columns text;
     v_order text;
     v_changes text;
     v_unknown text;
@@ -66,15 +67,17 @@ begin
                 ', ' order by a.attnum
             ),
             string_agg(
-                format('unnest(($1 ->> %L)::%s[]) as %I', g.name, y.name, g.name),
+                format('($1 ->> %L)::%s[] as %I', g.name, y.name, g.name),
                 ', ' order by a.attnum
             ) filter (where g.each),
+            string_agg(format('unnest(p.%1$I) as %1$I', g.name), ', ' order by a.attnum)
+                filter (where g.each),
             string_agg(
                 format('x.%I', g.name), ', ' order by array_position(v_key, a.attnum)
             ) filter (where g.each and a.attnum = any (v_key)),
             string_agg(format('%1$I = excluded.%1$I', g.name), ', ' order by a.attnum)
                 filter (where g.name <> 'id' and a.attnum <> all (v_key))
-        into v_unknown, v_names, v_values, v_arrays, v_order, v_changes
+        into v_unknown, v_names, v_values, v_arrays, v_columns, v_order, v_changes
         from (
             select e.name, true as each from jsonb_object_keys(v_part -> 'each') as e (name)
             union all
@@ -96,11 +99,14 @@ begin
                 using errcode = '42703',
                 hint = 'Is this database behind the program? Run "run_cluster.py db migrate".';
         end if;
-        -- Sorted by the natural key, like the rows of ingest(): see there.
+        -- Sorted by the natural key, like the rows of ingest(): see there. The arrays are read in
+        -- a subquery that stays one ("offset 0"): else the planner would read each of them once
+        -- more, to guess its length.
         v_statement := format(
-            'insert into public.%I as t (%s) select %s from (select %s) as x%s '
+            'insert into public.%I as t (%s) select %s '
+            'from (select %s offset 0) as p cross join lateral (select %s) as x%s '
             'on conflict (id) do %s',
-            v_table, v_names, v_values, v_arrays, ' order by ' || v_order,
+            v_table, v_names, v_values, v_arrays, v_columns, ' order by ' || v_order,
             case when exists (
                 select from pg_catalog.pg_attribute as a
                 where a.attrelid = v_relation and a.attname = 'version' and not a.attisdropped
