@@ -18,7 +18,9 @@ import psycopg
 import pytest
 from live_upstream import served
 from process_kit import MINI, Finished, Launched, run, waiting_rows
+from ray_nodes import RayCluster
 from replay_world import World, make_home
+from spool_reading import lying_rows
 
 pytestmark = [
     pytest.mark.ray,
@@ -78,6 +80,20 @@ def test_a_live_run_ends_with_words_too(world: World, part: str) -> None:
         _says_what_died(_ended(launched, part), part)
 
 
+def test_a_command_on_a_cluster_of_others_ends_when_its_head_is_lost(world: World) -> None:
+    cluster = RayCluster(world.home)
+    try:
+        launched = world.launch("replay", MINI, "--json", "--address", cluster.address)
+        launched.until("an orchestrator", lambda: "OrchestratorShell" in cluster.head.actors)
+        cluster.head.kill()
+        killed = time.monotonic()
+        finished = launched.wait(END_WITHIN_S)
+        print(f"head: ended after {time.monotonic() - killed:.1f} s")
+    finally:
+        cluster.end()
+    _says_what_died(finished, "GCS")
+
+
 def _ended(launched: Launched, part: str) -> Finished:
     """Kill a part of Ray, and wait for the end of everything."""
     (pid,) = (pid for pid, line in launched.workers().items() if PROGRAMS[part] in line)
@@ -106,7 +122,7 @@ def _accepted(home: Path) -> set[str]:
         if not path.parent.name.endswith("-live")
     )
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        return {row_id.hex() for (row_id,) in connection.execute("select id from records")}
+        return {row.id.hex() for row in lying_rows(connection)}
 
 
 def _ids(world: World) -> set[str]:
