@@ -26,6 +26,7 @@ import pytest
 from live_truth import falsehoods, instant
 from live_upstream import SITES, Upstream, doubled, served, submit, tables_of, workloads_by_status
 from replay_world import World
+from spool_reading import lying_rows
 from supabase_gate import Absence
 from vital_signs import sign_of
 
@@ -217,7 +218,7 @@ def test_no_half_hour_is_missing_and_no_figure_is_false(gone: Gone) -> None:
         ("generation_mix_national", ("source", "fuel")): (timedelta(0), -3 * HALF_HOUR),
         # Prices of the week before, and outturn since yesterday, within the hour.
         ("wholesale_prices", ("market",)): (-7 * DAY + HALF_HOUR, -4 * HALF_HOUR),
-        ("demand_actual_national", ("source",)): (-DAY / 2, -3 * HALF_HOUR),
+        ("demand_actual_national", ("source",)): (-DAY / 2, -5 * HALF_HOUR),
     }
     for (table, columns), (since, until) in series.items():
         found = _series(gone.tables[table], columns)
@@ -261,12 +262,10 @@ def _spool(world: World) -> sqlite3.Connection:
 def _waiting(world: World, newest: int | None = None) -> tuple[int, int]:
     """Give the number of the newest row, and how many up to a number wait."""
     with closing(_spool(world)) as connection:
-        (last,) = connection.execute("select max(seq) from records").fetchone()
-        limit = last if newest is None else newest
-        (count,) = connection.execute(
-            "select count(*) from records where state = 0 and seq <= ?", (limit,)
-        ).fetchone()
-    return int(last), int(count)
+        rows = lying_rows(connection)
+    last = max(row.seq for row in rows)
+    limit = last if newest is None else newest
+    return last, sum(row.state == 0 and row.seq <= limit for row in rows)
 
 
 def _spooled(world: World) -> tuple[dict[str, set[str]], int]:
@@ -274,11 +273,9 @@ def _spooled(world: World) -> tuple[dict[str, set[str]], int]:
     found: dict[str, set[str]] = defaultdict(set)
     dead = 0
     with closing(_spool(world)) as connection:
-        for table, row_id, state in connection.execute(
-            "select name, id, state from records join tables on tables.no = records.tbl"
-        ):
-            found[table].add(str(uuid.UUID(bytes=row_id)))
-            dead += state == 2
+        for row in lying_rows(connection):
+            found[row.table].add(str(uuid.UUID(bytes=row.id)))
+            dead += row.state == 2
     return dict(found), dead
 
 
