@@ -153,7 +153,8 @@ async def test_facts_fly_several_at_once_and_the_ordered_lane_alone(tmp_path: Pa
     async with serving(tmp_path, store, batch_rows=10, start_rows=10) as service:
         await service.put([run_record()])
         await service.barrier(10)
-        await service.put([log(n) for n in range(200)])
+        for first in range(0, 200, 10):
+            await service.put([log(n) for n in range(first, first + 10)])
         await service.barrier(10)
         assert store.most_in_flight == 4
         store.most_in_flight = 0
