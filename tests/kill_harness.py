@@ -393,8 +393,8 @@ def _victim(path: str, folder: Path, order: dict[str, Any]) -> None:
         SinkStore(),
         clock=Hasty(),
         seed=order["seed"],
-        # Some puts have so many logs that they become a chunk, others have not.
-        spool=SpoolSettings(ballast_bytes=0, lock_wait_s=5.0, chunk_rows=4),
+        # The three logs of a put are a chunk in one life, and single rows in another.
+        spool=SpoolSettings(ballast_bytes=0, lock_wait_s=5.0, chunk_rows=3 + order["seed"] % 2),
         drain=DrainSettings(batch_rows=40, start_rows=40, settle_rows=25),
         crash_point=crash_point,
     ).open()

@@ -110,7 +110,8 @@ class Load:
             self.folder / "spool",
             from_state_file(str(self.server.endpoint.state_file)),
             clock=Hasty(),
-            spool=SpoolSettings(ballast_bytes=0),
+            # Logs go by columns, messages by rows.
+            spool=SpoolSettings(ballast_bytes=0, chunk_rows=3),
             drain=DrainSettings(batch_rows=100, start_rows=50),
         ).open()
         self.service.put_blocking([run_record(self.run_id)])

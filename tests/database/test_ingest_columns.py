@@ -167,5 +167,16 @@ def test_what_is_no_part_is_refused(schema: psycopg.Connection, batch: object, c
     assert caught.value.sqlstate == code
 
 
+def test_the_id_alone_decides_where_the_natural_key_is_not_enforced(
+    schema: psycopg.Connection, run: str
+) -> None:
+    schema.execute("alter table public.wholesale_prices drop constraint wholesale_prices_key")
+    for version in (1, 2):
+        part = made_part("wholesale_prices", prices(run, 3, version))
+        assert by_columns(schema, part) == {"wholesale_prices": 3}
+        assert by_columns(schema, part) == {"wholesale_prices": 0}
+    assert one(schema, "select count(*) from public.wholesale_prices where version = 2") == 3
+
+
 def test_no_parts_are_no_rows(schema: psycopg.Connection) -> None:
     assert by_columns(schema) == {}
