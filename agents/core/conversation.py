@@ -259,11 +259,15 @@ class _Talk:
                 self._outcome = _steadily(partial(self._without, lost, hall))
 
     def _planned(self) -> list[Contract]:
-        """All contracts that draw on a window, as the outcome would have them."""
-        placed = self._awarder().placed
+        """All contracts that draw on a window, as the outcome would have them.
+
+        Started work on a window that is closed draws from the grid as soon as this is over.
+        """
+        placed, closed = self._awarder().placed, self._state.closed_windows
         planned: list[Contract] = []
         for contract in self._state.ledger:
-            segments = placed.get(contract.key, contract.segments)
+            plan = {contract.key: placed.get(contract.key, contract.segments)}
+            segments = to_grid(plan, closed)[contract.key]
             if any(segment.window_id is not None for segment in segments):
                 planned.append(replace(contract, segments=segments))
         return planned
