@@ -35,6 +35,10 @@ class LocalContractors:
                 token = shard.relay(self._id, step, token)
         return token
 
+    def leads(self) -> LocalContractors:
+        """Give the leads."""
+        return LocalContractors([shard for shard in self._shards if 0 in shard.groups], self._id)
+
 
 class LocalOrganisations:
     """All compute agents of a run; each is one or more shards, in order of groups.

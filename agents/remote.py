@@ -76,6 +76,11 @@ class RayContractors:
         assert isinstance(last, Token)
         return last
 
+    def leads(self) -> RayContractors:
+        """Give the leads."""
+        names = {name for name, _ in self._leads}
+        return RayContractors(self._leads, self._id, leads=names)
+
 
 class RayOrganisations:
     """All compute agents of a run.

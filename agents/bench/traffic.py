@@ -112,6 +112,12 @@ class TalliedContractors:
         kind.largest_in = max(kind.largest_in, back)
         return token
 
+    def leads(self) -> TalliedContractors:
+        """Give the leads, with the same tally."""
+        out = TalliedContractors([book for book in self._books if 0 in book.groups])
+        out.kinds = self.kinds
+        return out
+
     def _kind(self, message: object) -> Kind:
         kind = self.kinds.setdefault(type(message).__name__, Kind())
         kind.asked += 1

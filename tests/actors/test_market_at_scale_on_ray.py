@@ -73,6 +73,9 @@ class _KillingAt:
         self._left -= 1
         return self._contractors.relay(step, token)
 
+    def leads(self) -> Contractors:
+        return _KillingAt(self._contractors.leads(), self._pid, self._left)
+
 
 def test_a_shard_killed_between_two_sweeps_changes_nothing(
     cluster: Cluster, made: Instance, alone: Outcome

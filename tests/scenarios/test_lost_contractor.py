@@ -39,6 +39,9 @@ class Shaky:
         self._lose()
         return self._contractors.relay(step, token)
 
+    def leads(self) -> Contractors:
+        return Shaky(self._contractors.leads(), self._lose)
+
 
 class ShakyOrganisations(LocalOrganisations):
     """Compute agents that are away at some calls, counted over the whole run."""

@@ -38,6 +38,10 @@ class Contractors(Protocol):
         """
         ...
 
+    def leads(self) -> Contractors:
+        """Give those shards alone that own group 0; the others hold nothing after a muster."""
+        ...
+
 
 def shard_groups(shards: int) -> tuple[tuple[int, ...], ...]:
     """Deal the groups of an organisation to 1 to 8 shards, consecutive ones together."""
@@ -75,3 +79,7 @@ class InProcessContractors:
             if 0 in book.groups or not step.lead_only:
                 token = step.take(book, token)
         return token
+
+    def leads(self) -> InProcessContractors:
+        """Give the leads."""
+        return InProcessContractors([book for book in self._books if 0 in book.groups])

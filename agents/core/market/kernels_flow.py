@@ -228,6 +228,7 @@ def flow_groups(
                             mu[s, first:end],
                             rho[s, first:end],
                             ramp[s, first:end],
+                            0.0,
                             row,
                         )
                         current = 0
@@ -425,6 +426,7 @@ def requote(
             mu[s, first:end],
             rho[s, first:end],
             ramp[s, first:end],
+            0.0,
             quotes[s, first:end],
         )
         if shared:

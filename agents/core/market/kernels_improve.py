@@ -60,6 +60,17 @@ def order_coalition(
 
 
 @kernel
+def list_missing(site: Ints, out: Ints) -> int:
+    """Write who has no place into ``out``; gives how many."""
+    count = 0
+    for i in range(site.shape[0]):
+        if site[i] < 0:
+            out[count] = i
+            count += 1
+    return count
+
+
+@kernel
 def improve_start(
     rows: Rows,
     plan: Plan,
@@ -108,12 +119,16 @@ def improve_start(
     for i in range(n):
         if plan.site[b, i] >= 0:
             ends[i] = end_of(i, rows, plan, b)
+    missing = np.empty(n, np.int64)
+    absent = list_missing(plan.site[b], missing)
     kept = 0
     state = salt
     for _ in range(trials):
         state += STRIDE
         draw = mix(state)
         leader = np.int64(draw % np.uint64(n))
+        if absent > 0 and (draw >> np.uint64(62)) == np.uint64(1):
+            leader = missing[leader % absent]
         m = rows.mask[leader]
         sites = rows.mask_site[rows.mask_ptr[m] : rows.mask_ptr[m + 1]]
         if sites.shape[0] == 0 or plan.protected[b, leader] > 1:
@@ -187,6 +202,7 @@ def improve_start(
                 i = order[j]
                 if plan.site[b, i] >= 0:
                     ends[i] = end_of(i, rows, plan, b)
+            absent = list_missing(plan.site[b], missing)
             continue
         go_back(size, rows, plan, b, excess, room, before)
     return kept

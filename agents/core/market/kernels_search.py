@@ -63,6 +63,8 @@ class Prices(NamedTuple):
     rho: Floats
     ramp: Floats
     """The k of the soft price."""
+    least: float
+    """Least part of k that a cell above capacity costs."""
     offer: Ints
     """[B, V] what a slot is offered at."""
 
@@ -77,6 +79,7 @@ def quote_cells(
     mu: Floats,
     rho: Floats,
     ramp: Floats,
+    least: float,
     out: Ints,
 ) -> None:
     """Write the grid-supplied price of consecutive half hours of one site into ``out``."""
@@ -94,6 +97,7 @@ def quote_cells(
             over = (excess[t] + p) * inverse
             over = max(0.0, over)
             over = min(1.0, over)
+            over = least + (1.0 - least) * over if over > 0.0 else 0.0
             price = grid[t] + np.int64(soft + ramp[t] * over)
             out[t] = price if capacity[t] >= power else NEVER
 
@@ -214,6 +218,7 @@ def find_place(
     mu: Floats,
     rho: Floats,
     ramp: Floats,
+    least: float,
     offer: Ints,
     area: Ints,
     ptr: Ints,
@@ -265,6 +270,7 @@ def find_place(
             mu[s, first:end],
             rho[s, first:end],
             ramp[s, first:end],
+            least,
             quotes,
         )
         if s == now:
@@ -332,7 +338,9 @@ def quote_table(
     sites, horizon = grid.shape
     slots = np.empty(2, np.int64)
     for s in range(sites):
-        quote_cells(power, hard, excess[s], grid[s], capacity[s], mu[s], rho[s], ramp[s], out[s])
+        quote_cells(
+            power, hard, excess[s], grid[s], capacity[s], mu[s], rho[s], ramp[s], 0.0, out[s]
+        )
         if room.shape[0] > 0:
             slots[0] = ptr[area[s] * horizon]
             slots[1] = ptr[(area[s] + 1) * horizon]

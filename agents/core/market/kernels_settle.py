@@ -117,7 +117,8 @@ def sweep_groups(
         growth_step: [B]
         moved: [B] number of moves, added to.
     """
-    horizon = all_excess.shape[2]
+    sites, horizon = all_excess.shape[1:]
+    crowded = np.ones(sites, np.bool_)
     n = rows.key.shape[0]
     scratch = make_scratch(horizon)
     members = np.empty(n, np.int64)
@@ -141,6 +142,8 @@ def sweep_groups(
             if visit == VISIT_OVERFULL and not any_excess(excess):
                 break
             salt = salts[b] + np.uint64(turn_pass) * STRIDE
+            for s in range(sites):
+                crowded[s] = any_overfull(excess[s])
             for g in range(place.shape[0] - 1):
                 count = 0
                 for i in range(place[g], place[g + 1]):
@@ -166,7 +169,7 @@ def sweep_groups(
                     periods = plan.periods[b, rows.period_ptr[i] : rows.period_ptr[i + 1]]
                     supply = plan.supply[b, rows.supply_ptr[i] : rows.supply_ptr[i + 1]]
                     if visit == VISIT_OVERFULL:
-                        if now < 0 or plan.protected[b, i] != 0:
+                        if now < 0 or not crowded[now] or plan.protected[b, i] != 0:
                             continue
                         if apart:
                             if not any_overfull_at(excess[now], periods):
@@ -203,6 +206,7 @@ def sweep_groups(
                         mu,
                         rho,
                         ramp,
+                        prices.least,
                         offer,
                         area,
                         ptr,
@@ -226,6 +230,7 @@ def sweep_groups(
                                 draw_slots(room, supply, power)
                         continue
                     moved[b] += 1
+                    crowded[best_site] = True
                     plan.site[b, i] = best_site
                     plan.start[b, i] = best_start
                     if apart:

@@ -213,6 +213,7 @@ def search(
         prices.mu[b],
         prices.rho[b],
         ramp,
+        prices.least,
         prices.offer[b],
         supplies.area,
         supplies.ptr,

@@ -86,17 +86,27 @@ DEADLINES_FIRST = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Coalitions of a small conversation: starts improved, trials a workload, token rounds."""
+    """Effort of a small conversation.
+
+    Attributes:
+        starts: How many where there are at most 2,000 workloads.
+        enough: A repair may end once so many of them are clean.
+        improved: Starts that go on to coalitions.
+        trials_each: Coalitions tried in each of those, a workload.
+        rounds: Rounds of the token in which they are tried.
+    """
 
     starts: int
+    enough: int
+    improved: int
     trials_each: int
     rounds: int
 
 
 EFFORT = {
-    Quality.FAST: Effort(1, 2, 1),
-    Quality.NORMAL: Effort(2, 10, 2),
-    Quality.BEST: Effort(4, 60, 10),
+    Quality.FAST: Effort(4, 1, 1, 2, 1),
+    Quality.NORMAL: Effort(8, 2, 2, 12, 2),
+    Quality.BEST: Effort(16, 4, 2, 70, 10),
 }
 
 
@@ -106,8 +116,8 @@ class Options:
 
     seed: int = 0
     quality: Quality = Quality.NORMAL
-    starts: int = 8
-    """Starts where there are at most 2,000 workloads."""
+    starts: int | None = None
+    """Starts where there are at most 2,000 workloads; None for what the quality asks for."""
     proposals_up_to: int = 200_000
     """Most workloads whose single proposals are kept for the log."""
     muster_up_to: int = MUSTER_UP_TO
@@ -138,6 +148,10 @@ class _Counted:
     def relay(self, step: Step, token: Token) -> Token:
         self.token_rounds += 1
         return self._contractors.relay(step, token)
+
+    def leads(self) -> Contractors:
+        self._contractors = self._contractors.leads()
+        return self
 
 
 def negotiate(
@@ -174,6 +188,10 @@ def negotiate(
     edges = _edges(market, about, count)
     lowest = min((int(part.powers[0]) for part in about if len(part.powers)), default=0)
     counted.ask(Open(market, edges, tuple(in_force), lowest))
+    mustered = count <= min(options.muster_up_to, MUSTER_UP_TO)
+    if mustered:
+        counted.ask(Muster(count))
+        counted.leads()
     tell("discovery")
     start = Prices(warm.mu_q, _clipped(market, warm.supply_q)) if warm else opening_prices(market)
     logged = count <= options.proposals_up_to
@@ -183,16 +201,13 @@ def negotiate(
     found = discover(market, counted, start, levels, energy_w=energy, on_round=on_round)
     interim = counted.ask(Propose(found.prices.mu_q, found.prices.supply_q)) if logged else []
     tell("settlement")
-    mustered = count <= min(options.muster_up_to, MUSTER_UP_TO)
-    if mustered:
-        counted.ask(Muster(count))
     starts = _starts(market, counted, options, count, found, about)
     floor, standing = settle(
         market,
         counted,
         starts,
         schedule=SMALL if mustered else LARGE if count <= HUGE_FROM else HUGE,
-        plan=_repair_plan(about, mustered=mustered),
+        plan=_repair_plan(about, EFFORT[options.quality], mustered=mustered),
         mustered=mustered,
         seed=options.seed,
         typical_w=energy // max(sum(part.half_hours for part in about), 1) or 1,
@@ -203,7 +218,7 @@ def negotiate(
         standing = improve(
             floor,
             counted,
-            _front(standing, effort.starts),
+            _front(standing, effort.improved),
             trials=effort.trials_each * count,
             rounds=effort.rounds,
             refusal_weight=DEADLINES_FIRST if bool((standing.refused == 0).any()) else 1.0,
@@ -346,7 +361,8 @@ def _starts(
     Several fresh ones where they are cheap, some open to refusing where prices ask for it, one
     that leaves windows out, and the plan in force.
     """
-    fresh = max(options.starts, 1) if count <= MULTI_START_UP_TO else 1
+    wanted = EFFORT[options.quality].starts if options.starts is None else options.starts
+    fresh = max(wanted, 1) if count <= MULTI_START_UP_TO else 1
     outside = [False] * fresh
     if found.refusing * 100 > count:
         if fresh > 1:
@@ -396,11 +412,11 @@ def _without_windows(
     return found.prices
 
 
-def _repair_plan(about: list[Description], *, mustered: bool) -> RepairPlan:
+def _repair_plan(about: list[Description], effort: Effort, *, mustered: bool) -> RepairPlan:
     if not mustered:
         return LARGE_REPAIR
     alone = len({part.organisation for part in about}) == 1
-    return ALONE_REPAIR if alone else SMALL_REPAIR
+    return replace(ALONE_REPAIR if alone else SMALL_REPAIR, enough=effort.enough)
 
 
 def _ranked(standing: Standing) -> list[int]:

@@ -102,6 +102,8 @@ class Terms:
     """What a coalition may lose, 1e-9 GBP times a random share."""
     refusal_weight: float = 1.0
     """What being refused counts in a coalition, in refusal values."""
+    least: float = 0.0
+    """Least part of the ramp that any load above capacity costs."""
     passes: int = 1
     growth: float = 0.0
     growth_step: Floats | None = None

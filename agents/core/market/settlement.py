@@ -7,7 +7,7 @@ prices follow the loads, which also improves the bound.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 
 import numpy as np
@@ -57,6 +57,8 @@ class Schedule:
 class RepairPlan:
     """Rounds of the token in a repair, passes of one shard in each, and tries with force."""
 
+    first: int
+    """Rounds of the first repair: few, where those without a place are better forced in soon."""
     rounds: int
     passes: int
     tries: int
@@ -65,16 +67,25 @@ class RepairPlan:
     step: float = 0.3
     enough: int = 3
     """Once a quarter of the rounds are over: stop as soon as so many starts are clean."""
+    least: float = 0.0
+    """Least part of the ramp that load above capacity costs: a big workload that stands a few watts
+    too high is in the way of others all the same."""
+    hasty: bool = False
+    """Settle once more with a ramp that rises fast where in every start somebody has no place."""
 
 
 #: No more forcing once so many starts have a place for everybody.
 ENOUGH_CLEAN = 2
 
-ALONE_REPAIR = RepairPlan(rounds=25, passes=20, tries=4)
+ALONE_REPAIR = RepairPlan(
+    first=2, rounds=12, passes=40, tries=4, growth=1.1, step=0.05, least=0.25, hasty=True
+)
 """One organisation in one shard: many passes before it has to speak."""
-SMALL_REPAIR = RepairPlan(rounds=60, passes=3, tries=4)
+SMALL_REPAIR = RepairPlan(
+    first=30, rounds=60, passes=3, tries=4, growth=1.1, step=0.05, least=0.25, hasty=True
+)
 """Several organisations: too many passes of one drive it away from work it could share with."""
-LARGE_REPAIR = RepairPlan(rounds=40, passes=1, tries=6, growth=1.3, step=0.5)
+LARGE_REPAIR = RepairPlan(first=40, rounds=40, passes=1, tries=6, growth=1.3, step=0.5)
 SMALL = Schedule(
     kappa=(1.0,) * 8,
     ramp=(0.0, 0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4),
@@ -131,6 +142,8 @@ class Floor:
     mustered: bool
     typical_w: int
     """Typical power of a workload."""
+    least: float = 0.0
+    """Least part of the ramp that load above capacity costs."""
     steps: int = 0
     moves: list[tuple[str, Ints]] = field(default_factory=list)
 
@@ -205,6 +218,7 @@ class Floor:
             typical_w=0 if self.mustered or hard or visit == VISIT_MISSING else self.typical_w,
             filtered=not self.mustered and visit == VISIT_ALL,
             protect=protect,
+            least=self.least,
             passes=passes,
             growth=growth,
             growth_step=growth_step,
@@ -534,12 +548,27 @@ def settle(
         contractors.ask(Begin(starts.mu_q, starts.supply_q, starts.outside, starts.in_force))
     )
     floor = lay_floor(market, starts, standing, seed=seed, mustered=mustered, typical_w=typical_w)
+    floor.least = plan.least
     fresh = ~starts.in_force
     if fresh.any():
         sweep_softly(floor, contractors, schedule, fresh)
-        repair(floor, contractors, fresh, ramp=schedule.ramp[-1], plan=plan)
+        first = replace(plan, rounds=plan.first)
+        repair(floor, contractors, fresh, ramp=schedule.ramp[-1], plan=first)
     everyone = np.ones(floor.starts, np.bool_)
     standing = settle_rest(floor, contractors, everyone, schedule.ramp[-1], plan)
+    if plan.hasty and bool((standing.refused > 0).all()) and not starts.outside.any():
+        # Prices say that all fit. A ramp that rises fast drives more of them apart.
+        plan = replace(plan, hasty=False, first=plan.rounds, growth=1.2, step=0.3, least=0.0)
+        return settle(
+            market,
+            contractors,
+            starts,
+            schedule=schedule,
+            plan=plan,
+            seed=seed,
+            mustered=mustered,
+            typical_w=typical_w,
+        )
     standing = restore_accepted(floor, contractors, standing)
     standing = finish(floor, contractors, schedule.theta)
     if len(market.slot_q) and pack(market, contractors, floor.starts):
@@ -558,7 +587,7 @@ def improve(
     *,
     trials: int,
     rounds: int,
-    coalition: int = 12,
+    coalition: int = 8,
     tolerance: float = 0.0,
     refusal_weight: float = 1.0,
 ) -> Standing:

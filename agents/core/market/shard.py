@@ -46,6 +46,7 @@ from agents.core.market.shard_parts import (
     Level,
     copy_plan,
     copy_starts,
+    side_by_side,
     spell,
     spread,
     subset,
@@ -315,25 +316,30 @@ class ShardBook:
                 moved,
             )
         else:
-            sweep_groups(
-                self._rows,
-                self._place,
-                plan,
-                excess,
-                room,
-                prices,
-                self._supplies,
-                salts,
-                active,
-                outside,
-                chosen,
-                terms.hard,
-                terms.visit,
-                terms.passes,
-                terms.growth,
-                np.zeros(starts) if terms.growth_step is None else np.array(terms.growth_step),
-                moved,
-            )
+            step = np.zeros(starts) if terms.growth_step is None else np.array(terms.growth_step)
+
+            def run(b: int) -> None:
+                sweep_groups(
+                    self._rows,
+                    self._place,
+                    plan,
+                    excess,
+                    room,
+                    prices,
+                    self._supplies,
+                    salts,
+                    active & (np.arange(starts) == b),
+                    outside,
+                    chosen,
+                    terms.hard,
+                    terms.visit,
+                    terms.passes,
+                    terms.growth,
+                    step,
+                    moved,
+                )
+
+            side_by_side(run, np.flatnonzero(active).tolist())
         if terms.protect:
             plan.protected[(before < 0) & (plan.site >= 0)] = FORCED
         loads = np.rint(excess).astype(np.int64) + capacity[None]
@@ -348,10 +354,11 @@ class ShardBook:
         moved = np.array(token.moved)
         nothing = np.zeros(excess.shape)
         prices = Prices(
-            self._grid, self._capacity, nothing, nothing, nothing, self._offers(terms, starts)
+            self._grid, self._capacity, nothing, nothing, nothing, 0.0, self._offers(terms, starts)
         )
         mine = -(-trials * len(rows.key) // max(self._everybody, 1))
-        for b in np.flatnonzero(terms.active).tolist():
+
+        def run(b: int) -> None:
             moved[b] += improve_start(
                 rows,
                 plan,
@@ -367,6 +374,8 @@ class ShardBook:
                 terms.refusal_weight,
                 np.uint64(terms.salts[b]),
             )
+
+        side_by_side(run, np.flatnonzero(terms.active).tolist())
         return Token(np.rint(excess).astype(np.int64) + self._capacity[None], room, moved)
 
     def choose(self, terms: Terms, token: Token, power_w: int, least_gain_q: int) -> int:
@@ -449,6 +458,7 @@ class ShardBook:
             mu=spread(terms.mu_q.astype(np.float64), shape),
             rho=np.ascontiguousarray(terms.rho_scale[:, None, None] * scale[None]),
             ramp=spread(terms.ramp if ramp is None else ramp, shape),
+            least=terms.least,
             offer=self._offers(terms, starts),
         )
 

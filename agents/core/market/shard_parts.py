@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from agents.core.market.fleet import Rows
@@ -16,6 +19,20 @@ FORCED = 1
 """Protection of work that was forced in: a repair does not move it, an eviction may."""
 RESTORED = 2
 """Protection of accepted work back at its contract's place: nothing moves it."""
+
+
+#: Starts that move at the same time, each in a thread of its own; they do not touch each other.
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="starts")
+
+
+def side_by_side(work: Callable[[int], None], starts: Sequence[int]) -> None:
+    """Do the work of several starts, whose order does not matter."""
+    if len(starts) < 2:  # noqa: PLR2004
+        for start in starts:
+            work(start)
+        return
+    for _ in _THREADS.map(work, starts):
+        pass
 
 
 class Level:

@@ -63,6 +63,11 @@ class Watched:
         assert np.array_equal(token.room, self._market.slot_w[None] - used)
         return token
 
+    def leads(self) -> Watched:
+        """Only these hold anything from now on."""
+        self.books = tuple(book for book in self.books if 0 in book.groups)
+        return self
+
     def standing(self) -> tuple[Ints, Ints]:
         """Loads [B, S, T] and what is drawn from windows [B, V], as the shards have them."""
         parts = [book.standing() for book in self.books]
