@@ -195,7 +195,7 @@ def test_the_example_settings_are_all_settings_with_their_defaults() -> None:
 
 def settings_of_tests() -> set[str]:
     """What only tests read, such as how long a soak takes."""
-    texts = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    texts = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     return {name for text in texts for name in re.findall(r'environ\.get\("(GRIDPACT_\w+)"', text)}
 
 
