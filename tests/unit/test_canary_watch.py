@@ -15,8 +15,8 @@ from agents.ray_env import _temp_parent
 
 STATE = {
     "postgres_password": "canary-password",
-    "api_password": "canary-api",
-    "jwt_secret": "canary-jwt",
+    "api_password": "canary-api-password",
+    "jwt_secret": "canary-jwt-secret",
     "secret_key": "sb_secret_canary",
     "publishable_key": "sb_publishable_bird",
 }
