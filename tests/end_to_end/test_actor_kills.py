@@ -120,6 +120,7 @@ def _one_run(world: World, killed: Killed, wanted: int) -> dict[str, Any]:
         launched.until("some rows in Supabase", lambda: gate.ingests >= before + 2)
         # What has been sent is not confirmed from here on: rows wait until the last kill.
         gate.hold()
+        launched.until("rows that wait", lambda: sum(waiting_rows(world.home).values()))
         for kind in itertools.islice(itertools.cycle(KINDS), ROUND * len(KINDS)):
             if killed.kinds[kind] < wanted and not _kill(launched, world, kind, killed):
                 break
