@@ -170,7 +170,7 @@ def test_the_digest_is_the_same_for_any_number_of_shards_and_any_order_of_rows()
 
 
 def test_the_digest_follows_the_seed_and_the_work() -> None:
-    grid, workloads = random_files(120, seed=5)
+    grid, workloads = random_files(120, seed=1)
     job = job_of(workloads, grid=grid)
     other = job_of(workloads.replace("job 7,", "job seven,"), grid=grid)
     digests = {digest_of(held(job)), digest_of(held(job, seed=1)), digest_of(held(other))}
