@@ -37,7 +37,14 @@ def test_the_scenarios_are_bundled_each_with_its_outcome() -> None:
     assert [name for name in (*PLAIN, *ELSEWHERE) if not expectation(name).is_file()] == []
 
 
+#: Three stand for all in the suite; every one is replayed in the long one.
+LONG = {"scottish-surplus", "clock-change-autumn"}
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in PLAIN],
+)
 def test_a_bundled_scenario_ends_as_committed(name: str, replay_locally: Replayer) -> None:
     hold_against_the_committed_outcome(name, replay_locally(name))
