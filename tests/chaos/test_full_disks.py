@@ -16,13 +16,13 @@ import pytest
 import storage_samples as samples
 from chaos_table import Tally
 from disk_model import Disk
+from full_disk_work import put, send_all
 
 import storage.writer
 from schema.clock import VirtualClock
 from schema.errors import SpoolFull
-from schema.rows import Lane, Record
 from storage.spool_file import Ballast, SpoolSettings, open_database
-from storage.writer import SpoolWriter, Vault
+from storage.writer import SpoolWriter
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -56,27 +56,6 @@ class _BallastOnDisk(Ballast):
 def folders(tmp_path: Path) -> Iterator[Iterator[Path]]:
     yield (tmp_path / str(number) for number in range(10**9))
     shutil.rmtree(tmp_path)
-
-
-def put(number: int) -> list[Record]:
-    return [
-        samples.run_record(),
-        samples.message(number),
-        *(samples.log(number * 9 + n, error="x" * 500) for n in range(9)),
-    ]
-
-
-def send_all(vault: Vault) -> int:
-    """Send on a part of what waits; gives how many rows."""
-    rows = [
-        row
-        for lane in Lane
-        for row in vault.spool.take(
-            lane, vault.spool.run(samples.RUN), 0, rows=100, size=10**9, now_s=1
-        )
-    ]
-    vault.spool.settle(rows, 1)
-    return len(rows)
 
 
 def faults_of(folder: Path, room: int) -> tuple[list[str], int]:

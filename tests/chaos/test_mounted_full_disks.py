@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import storage_samples as samples
 from chaos_table import Tally
+from full_disk_work import put, send_all
 from small_disks import Kind, Others, small_disk
 
 from schema.clock import VirtualClock
 from schema.errors import SpoolFull
-from schema.rows import Lane, Record
 from storage.spool_file import SpoolSettings, open_database
-from storage.writer import SpoolWriter, Vault
+from storage.writer import SpoolWriter
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -31,27 +31,6 @@ PUTS_WHILE_FULL = 5
 MOST_PUTS = 2_000
 #: A disk takes a second, so there are fewer of them.
 SHARE = 20
-
-
-def put(number: int) -> list[Record]:
-    return [
-        samples.run_record(),
-        samples.message(number),
-        *(samples.log(number * 9 + n, error="x" * 500) for n in range(9)),
-    ]
-
-
-def send_all(vault: Vault) -> int:
-    """Send on a part of what waits; gives how many rows."""
-    rows = [
-        row
-        for lane in Lane
-        for row in vault.spool.take(
-            lane, vault.spool.run(samples.RUN), 0, rows=100, size=10**9, now_s=1
-        )
-    ]
-    vault.spool.settle(rows, 1)
-    return len(rows)
 
 
 def faults_of(disk: Path, rng: random.Random) -> tuple[list[str], int]:
