@@ -14,7 +14,7 @@ from schema.settings import Settings
 from storage.embedded import processes
 from storage.embedded.api import probe
 from storage.embedded.endpoint import SupabaseEndpoint
-from storage.embedded.layout import InstanceHeld, Layout, make_folder, read_holder, read_pids
+from storage.embedded.layout import InstanceHeld, Layout, make_folder, read_holder
 from storage.embedded.processes import Progress, silent
 from storage.embedded.state import InstanceState
 from storage.embedded.supervisor import EmbeddedSupabase, Migrate
@@ -104,22 +104,25 @@ def reload_schema(layout: Layout) -> None:
     Raises:
         StorageUnavailable: It did not come back.
     """
-    state = InstanceState.load(layout.state)
-    if state is None or find_running(layout) is None:
+    if read_holder(layout) is None:
         return
-    before = probe(state.api_port)
-    pid = read_pids(layout).get("api_pid")
-    if before is None or pid is None:
-        return
-    processes.end_stranger(before[1], [(signal.SIGTERM, 5.0), (signal.SIGKILL, 1.0)])
     deadline = time.monotonic() + _RELOAD_S
+    before = _await_api(layout, deadline)
+    processes.end_stranger(before, [(signal.SIGTERM, 5.0), (signal.SIGKILL, 1.0)])
+    _await_api(layout, deadline, other_than=before)
+
+
+def _await_api(layout: Layout, deadline: float, *, other_than: int | None = None) -> int:
+    """Give the process that serves this home's API as soon as one answers."""
     while time.monotonic() < deadline:
-        state = InstanceState.load(layout.state) or state
-        after = probe(state.api_port)
-        if after is not None and after[0] == state.instance and after[1] != before[1]:
-            return
+        state = InstanceState.load(layout.state)
+        found = None if state is None else probe(state.api_port)
+        if state is not None and found is not None:
+            instance, pid = found
+            if instance == state.instance and pid != other_than:
+                return pid
         time.sleep(_PAUSE_S)
-    msg = f"the Supabase API did not come back after a reload; see {layout.api_log}"
+    msg = f"the Supabase API did not come back for a reload of the schema; see {layout.api_log}"
     raise StorageUnavailable(msg)
 
 

@@ -84,8 +84,12 @@ def test_the_logs_of_ray_are_looked_at_where_they_are(watch: Watch) -> None:
 
 
 def test_a_secret_on_a_command_line_is_seen(watch: Watch) -> None:
-    command = [sys.executable, "-c", "input()", "postgresql://postgres:canary-password@127.0.0.1"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+    program = "print('up', flush=True); input()"
+    command = [sys.executable, "-c", program, "postgresql://postgres:canary-password@127.0.0.1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        # The kernel shows an empty command line for a moment after a process has begun.
+        assert process.stdout is not None
+        process.stdout.readline()
         watch.look_at_processes()
         assert list(watch.hits.values()) == ["postgres_password of an embedded Supabase"]
         process.communicate(b"\n")
