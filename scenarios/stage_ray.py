@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from agents.core.conversation import ManagerOptions
@@ -79,6 +80,8 @@ class RayStage:
         self._options, self._shard_count = options, shards
         self._cluster = cluster
         self._state_file, self._spool = state_file, spool
+        # A fetcher that is killed must know its orders again; the run's end is theirs too.
+        self._memories = TemporaryDirectory(prefix="gridpact-fetchers-")
         self._cast = cast(scenario.organisations, shards)
         self._organisations = {
             name: organisation_source(path, scenario.seed, name) for name in scenario.organisations
@@ -132,6 +135,7 @@ class RayStage:
                     "namespace": self._cluster.namespace,
                     "seed": self._scenario.seed,
                     "interval_s": self._scenario.tick.total_seconds(),
+                    "state_folder": self._memories.name,
                     "replay_from": format_instant(self._scenario.start),
                     "transport": TransportSpec(
                         "scenarios.transport:replay_transport",
@@ -247,8 +251,11 @@ class RayStage:
 
     def close(self) -> None:
         """See ``Stage``."""
-        self._cluster.stop()
-        self._loop.close()
+        try:
+            self._cluster.stop()
+        finally:
+            self._memories.cleanup()
+            self._loop.close()
 
     def _wait(self, question: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(question)

@@ -123,6 +123,11 @@ class Launched:
         """Kill -9 the first process of a kind of actor."""
         os.kill(self.actors(title)[0], signal.SIGKILL)
 
+    def kill_all(self, title: str) -> None:
+        """Kill -9 every process of a kind of actor."""
+        for pid in self.actors(title):
+            os.kill(pid, signal.SIGKILL)
+
     def until(self, what: str, happened: Callable[[], object], timeout_s: float = 120.0) -> None:
         """Wait until something happened, while the command runs."""
         deadline = time.monotonic() + timeout_s
