@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.core.market.jit import kernel
+from agents.core.market.jit import allocating
 from agents.core.market.units import Bools, Floats, Ints
 
 
-@kernel
+@allocating
 def take_cheapest(
     order: Ints,
     power: Ints,
@@ -100,7 +100,7 @@ def take_cheapest(
                 free[site_of[i], periods[ptr[i] + h]] -= power[i]
 
 
-@kernel
+@allocating
 def take_carbon_time(
     order: Ints,
     power: Ints,

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.core.market.fleet import Rows
-from agents.core.market.jit import kernel
+from agents.core.market.jit import allocating, kernel
 from agents.core.market.kernels_respond import (
+    REFUSED,
     pick_smallest,
     price_halves,
     smallest_sum,
@@ -22,40 +23,43 @@ from agents.core.market.kernels_search import (
     LEAST_GAIN,
     Plan,
     Prices,
+    Scratch,
     Supplies,
     add_offers,
-    add_power,
-    add_power_at,
-    any_overfull,
-    any_overfull_at,
     choose_slots,
-    draw_slots,
+    in_overfull,
     make_scratch,
     quote_cells,
     quote_table,
+    shift,
 )
+from agents.core.market.kernels_settle import price_above
 from agents.core.market.order import shuffled
-from agents.core.market.units import NANO_PER_QW, NEVER, UNUSABLE, Bools, Floats, Ints
+from agents.core.market.units import NEVER, UNUSABLE, Bools, Floats, Ints
 
 VISIT_OVERFULL = 1
 
 
 @kernel
-def sum_row(quotes: Ints, sums: Ints) -> None:
-    """Bring a site's running sums up to date; ``sums[j + 1]`` follows ``sums[j]``."""
-    total = sums[0]
-    running = sums[1:]
-    for t in range(quotes.shape[0]):
-        total += quotes[t]
-        running[t] = total
+def sum_row(quotes: Ints, sums: Ints, row: int, first: int, width: int) -> None:
+    """Bring a row's running sums up to date from ``first`` on; ``sums[row, first]`` stands."""
+    r = np.uint64(row)
+    total = sums[r, np.uint64(first)]
+    for t in range(first, first + width):
+        total += quotes[r, np.uint64(t)]
+        sums[r, np.uint64(t) + np.uint64(1)] = total
 
 
 @kernel
-def least_run(low: Ints, high: Ints, slope: int) -> int:
-    """Give the least of ``high[j] - low[j] + slope * j``."""
+def least_run(sums: Ints, row: int, first: int, starts: int, duration: int, slope: int) -> int:
+    """Give the least sum of a run from ``first + j`` on, plus ``slope * j``, for j < starts."""
+    r = np.uint64(row)
+    low = np.uint64(first)
+    high = np.uint64(first + duration)
     least = 2 * NEVER
-    for t in range(low.shape[0]):
-        least = min(least, high[t] - low[t] + slope * t)
+    for j in range(starts):
+        u = np.uint64(j)
+        least = min(least, sums[r, high + u] - sums[r, low + u] + slope * j)
     return least
 
 
@@ -102,7 +106,7 @@ def members_of(
     return found
 
 
-@kernel
+@allocating
 def flow_groups(
     rows: Rows,
     place: Ints,
@@ -127,47 +131,33 @@ def flow_groups(
     sites = all_excess.shape[1]
     n = rows.key.shape[0]
     scratch = make_scratch(horizon)
-    own = np.empty(horizon, np.int64)
     members = np.empty(n, np.int64)
     order = np.empty(n, np.int64)
-    quotes = np.empty((sites, horizon), np.int64)
-    sums = np.zeros((sites, horizon + 1), np.int64)
+    quotes = np.empty((sites + 1, horizon), np.int64)
+    sums = np.zeros((sites + 1, horizon + 1), np.int64)
     counts = np.zeros((sites, horizon + 1), np.int64)
-    slots = np.empty(2, np.int64)
-    windows = all_room.shape[1] > 0
-    grid = prices.grid
-    capacity = prices.capacity
-    area = supplies.area
-    ptr = supplies.ptr
-    slot_period = supplies.period
     only_overfull = visit == VISIT_OVERFULL
     for b in range(active.shape[0]):
         if not active[b]:
             continue
         excess = all_excess[b]
         room = all_room[b]
-        mu = prices.mu[b]
-        rho = prices.rho[b]
-        ramp = prices.ramp[b]
-        offer = prices.offer[b]
         quote_table(
             typical,
             False,
             excess,
-            grid,
-            capacity,
-            mu,
-            rho,
-            ramp,
-            offer,
+            prices.grid,
+            prices.capacity,
+            prices.mu[b],
+            prices.rho[b],
+            prices.ramp[b],
+            prices.offer[b],
             room,
-            area,
-            ptr,
-            slot_period,
+            supplies,
             quotes,
         )
         for s in range(sites):
-            sum_row(quotes[s], sums[s])
+            sum_row(quotes, sums, s, 0, horizon)
         for g in range(place.shape[0] - 1):
             if only_overfull:
                 count_overfull(excess, counts)
@@ -177,209 +167,229 @@ def flow_groups(
             if count == 0:
                 continue
             shuffled(rows.key, salts[b], members, count, order)
-            for turn in range(count):
-                i = order[turn]
-                now = plan.site[b, i]
-                power = rows.power[i]
-                watts = np.float64(power)
-                d = rows.duration[i]
-                apart = rows.interruptible[i] != 0
-                began = plan.start[b, i]
-                periods = plan.periods[b, rows.period_ptr[i] : rows.period_ptr[i + 1]]
-                supply = plan.supply[b, rows.supply_ptr[i] : rows.supply_ptr[i + 1]]
-                if only_overfull:
-                    if apart:
-                        if not any_overfull_at(excess[now], periods):
-                            continue
-                    elif not any_overfull(excess[now, began : began + d]):
-                        continue
-                first = rows.earliest[i]
-                end = rows.last[i] + d - 1
-                width = end - first
-                omega = rows.omega[i]
-                delay = omega * (first - rows.release[i])
-                slope = omega * d
-                base = omega * (d * (d - 1) // 2) + d * delay
-                if now >= 0:
-                    if apart:
-                        add_power_at(excess[now], periods, -watts)
-                    else:
-                        add_power(excess[now, began : began + d], -watts)
-                    if windows:
-                        draw_slots(room, supply, -power)
-                current = 2 * NEVER
-                best = current
-                best_site = -1
-                best_start = 0
-                limit = 0
-                m = rows.mask[i]
-                for j in range(rows.mask_ptr[m] - 1, rows.mask_ptr[m + 1]):
-                    if j < rows.mask_ptr[m]:
-                        s = now
-                        if s < 0:
-                            continue
-                        row = own[:width]
-                        quote_cells(
-                            typical,
-                            False,
-                            excess[s, first:end],
-                            grid[s, first:end],
-                            capacity[s, first:end],
-                            mu[s, first:end],
-                            rho[s, first:end],
-                            ramp[s, first:end],
-                            0.0,
-                            row,
-                        )
-                        current = 0
-                        for h in range(d):
-                            t = periods[h] - first if apart else began - first + h
-                            current += row[t] + omega * t
-                            if windows and supply[h] >= 0:
-                                current += offer[supply[h]] - grid[s, first + t]
-                        current += delay * d
-                        best = current - LEAST_GAIN
-                        if current < UNUSABLE:
-                            limit = current // d
-                        if windows:
-                            slots[0] = ptr[area[s] * horizon + first]
-                            slots[1] = ptr[area[s] * horizon + end]
-                            if slots[1] > slots[0]:
-                                add_offers(
-                                    power,
-                                    first,
-                                    slots,
-                                    grid[s, first:end],
-                                    slot_period,
-                                    offer,
-                                    room,
-                                    row,
-                                )
-                        if not apart:
-                            scratch.sums[0] = 0
-                            sum_row(row, scratch.sums[: width + 1])
-                            low = scratch.sums[: width + 1 - d]
-                            high = scratch.sums[d : width + 1]
-                    else:
-                        s = rows.mask_site[j]
-                        if s == now:
-                            continue
-                        row = quotes[s, first:end]
-                        low = sums[s, first : end + 1 - d]
-                        high = sums[s, first + d : end + 1]
-                    if apart:
-                        lower = price_halves(row, delay, omega, limit, scratch.values)
-                        if d * limit + lower >= best:
-                            continue
-                        total, cut = smallest_sum(scratch.values, width, d, scratch.order)
-                        if total < best:
-                            best = total
-                            best_site = s
-                            limit = cut
-                            pick_smallest(scratch.values, width, d, cut, scratch.picked)
-                    else:
-                        total = least_run(low, high, slope) + base
-                        if total < best:
-                            best = total
-                            best_site = s
-                            for t in range(low.shape[0]):
-                                if high[t] - low[t] + slope * t + base == total:
-                                    best_start = first + t
-                                    break
-                if best >= UNUSABLE:
-                    best_site = -1
-                if outside[b] and rows.accepted[i] == 0:
-                    standing = current if best_site < 0 else best
-                    if np.float64(standing) * watts * NANO_PER_QW > np.float64(rows.refusal[i]):
-                        best_site = -2
-                if best_site == -1:
-                    if now >= 0:
-                        if apart:
-                            add_power_at(excess[now], periods, watts)
-                        else:
-                            add_power(excess[now, began : began + d], watts)
-                        if windows:
-                            draw_slots(room, supply, power)
+            moved[b] += flow_in_order(
+                order,
+                count,
+                rows,
+                plan,
+                b,
+                excess,
+                room,
+                prices,
+                supplies,
+                outside[b],
+                only_overfull,
+                typical,
+                scratch,
+                quotes,
+                sums,
+            )
+
+
+@kernel
+def flow_in_order(
+    order: Ints,
+    count: int,
+    rows: Rows,
+    plan: Plan,
+    b: int,
+    excess: Floats,
+    room: Ints,
+    prices: Prices,
+    supplies: Supplies,
+    outside: bool,
+    only_overfull: bool,
+    typical: int,
+    scratch: Scratch,
+    quotes: Ints,
+    sums: Ints,
+) -> int:
+    """Let ``order[:count]`` move one by one in start ``b``; gives how many moved.
+
+    ``quotes`` [S + 1, T] and ``sums`` [S + 1, T + 1] are kept up to date. Their last row is for the
+    site where a workload stands, without its own load.
+    """
+    moved = 0
+    horizon = quotes.shape[1]
+    own = quotes.shape[0] - 1
+    windows = room.shape[0] > 0
+    grid = prices.grid
+    capacity = prices.capacity
+    mu = prices.mu[b]
+    rho = prices.rho[b]
+    ramp = prices.ramp[b]
+    offer = prices.offer[b]
+    for turn in range(count):
+        i = order[turn]
+        now = plan.site[b, i]
+        if only_overfull and not in_overfull(i, rows, plan, b, excess):
+            continue
+        power = rows.power[i]
+        d = rows.duration[i]
+        apart = rows.interruptible[i] != 0
+        began = plan.start[b, i]
+        period_at = rows.period_ptr[i]
+        first = rows.earliest[i]
+        width = rows.last[i] + d - 1 - first
+        starts = width + 1 - d
+        omega = rows.omega[i]
+        delay = omega * (first - rows.release[i])
+        slope = omega * d
+        base = omega * (d * (d - 1) // 2) + d * delay
+        if now >= 0:
+            shift(i, -1, rows, plan, b, excess, room)
+        current = 2 * NEVER
+        best = current
+        best_site = -1
+        best_start = 0
+        limit = 0
+        m = rows.mask[i]
+        for j in range(rows.mask_ptr[m] - 1, rows.mask_ptr[m + 1]):
+            if j < rows.mask_ptr[m]:
+                s = now
+                if s < 0:
                     continue
-                if now >= 0 or best_site >= 0:
-                    moved[b] += 1
-                from_t = horizon
-                to_t = 0
-                if now >= 0:
-                    from_t = periods[0] if apart else began
-                    to_t = periods[d - 1] + 1 if apart else began + d
-                    requote(
-                        typical,
-                        now,
-                        from_t,
-                        to_t,
-                        excess,
-                        room,
-                        grid,
-                        capacity,
-                        mu,
-                        rho,
-                        ramp,
-                        offer,
-                        area,
-                        ptr,
-                        slot_period,
-                        slots,
-                        windows,
-                        quotes,
-                        sums,
-                    )
-                if best_site < 0:
-                    plan.site[b, i] = -1
-                    continue
-                plan.site[b, i] = best_site
-                if apart:
-                    for h in range(d):
-                        periods[h] = first + scratch.picked[h]
-                    best_start = periods[0]
-                    add_power_at(excess[best_site], periods, watts)
-                    to_t = periods[d - 1] + 1
-                else:
-                    add_power(excess[best_site, best_start : best_start + d], watts)
-                    to_t = best_start + d
-                plan.start[b, i] = best_start
-                if windows:
-                    choose_slots(
-                        power,
-                        d,
-                        apart,
-                        best_site,
-                        best_start,
-                        periods,
-                        grid,
-                        area,
-                        ptr,
-                        offer,
-                        room,
-                        supply,
-                    )
-                    draw_slots(room, supply, power)
-                requote(
+                row = own
+                quote_cells(
                     typical,
-                    best_site,
-                    best_start,
-                    to_t,
+                    False,
+                    s,
+                    first,
+                    width,
                     excess,
-                    room,
                     grid,
                     capacity,
                     mu,
                     rho,
                     ramp,
-                    offer,
-                    area,
-                    ptr,
-                    slot_period,
-                    slots,
-                    windows,
+                    0.0,
                     quotes,
-                    sums,
+                    row,
+                    first,
                 )
+                current = 0
+                supply_at = rows.supply_ptr[i]
+                for h in range(d):
+                    t = plan.periods[b, period_at + h] if apart else began + h
+                    current += quotes[row, t] + omega * (t - first)
+                    if windows and plan.supply[b, supply_at + h] >= 0:
+                        current += offer[plan.supply[b, supply_at + h]] - grid[s, t]
+                current += delay * d
+                best = current - LEAST_GAIN
+                if current < UNUSABLE:
+                    limit = current // d
+                if windows:
+                    slot = supplies.area[s] * horizon + first
+                    low = supplies.ptr[slot]
+                    high = supplies.ptr[slot + width]
+                    if high > low:
+                        add_offers(
+                            power,
+                            s,
+                            first,
+                            low,
+                            high,
+                            grid,
+                            supplies.period,
+                            offer,
+                            room,
+                            quotes,
+                            row,
+                            first,
+                        )
+                if not apart:
+                    sums[row, first] = 0
+                    sum_row(quotes, sums, row, first, width)
+            else:
+                s = rows.mask_site[j]
+                if s == now:
+                    continue
+                row = s
+            if apart:
+                lower = price_halves(quotes, row, first, width, delay, omega, limit, scratch.values)
+                if d * limit + lower >= best:
+                    continue
+                total, cut = smallest_sum(scratch.values, width, d, scratch.order)
+                if total < best:
+                    best = total
+                    best_site = s
+                    limit = cut
+                    pick_smallest(scratch.values, width, d, cut, scratch.picked)
+            else:
+                total = least_run(sums, row, first, starts, d, slope) + base
+                if total < best:
+                    best = total
+                    best_site = s
+                    for t in range(starts):
+                        run = sums[row, first + d + t] - sums[row, first + t]
+                        if run + slope * t + base == total:
+                            best_start = first + t
+                            break
+        if best >= UNUSABLE:
+            best_site = -1
+        if outside and rows.accepted[i] == 0:
+            standing = current if best_site < 0 else best
+            if price_above(standing, i, rows):
+                best_site = -2
+        if best_site == -1:
+            if now >= 0:
+                shift(i, 1, rows, plan, b, excess, room)
+            continue
+        if now >= 0 or best_site >= 0:
+            moved += 1
+        if now >= 0:
+            from_t = plan.periods[b, period_at] if apart else began
+            to_t = plan.periods[b, period_at + d - 1] + 1 if apart else began + d
+            requote(
+                typical,
+                now,
+                from_t,
+                to_t,
+                excess,
+                room,
+                grid,
+                capacity,
+                mu,
+                rho,
+                ramp,
+                offer,
+                supplies,
+                quotes,
+                sums,
+            )
+        if best_site < 0:
+            plan.site[b, i] = REFUSED
+            continue
+        plan.site[b, i] = best_site
+        if apart:
+            for h in range(d):
+                plan.periods[b, period_at + h] = first + scratch.picked[h]
+            best_start = plan.periods[b, period_at]
+            to_t = plan.periods[b, period_at + d - 1] + 1
+        else:
+            to_t = best_start + d
+        plan.start[b, i] = best_start
+        if windows:
+            choose_slots(i, rows, plan, b, grid, supplies, offer, room)
+        shift(i, 1, rows, plan, b, excess, room)
+        requote(
+            typical,
+            best_site,
+            best_start,
+            to_t,
+            excess,
+            room,
+            grid,
+            capacity,
+            mu,
+            rho,
+            ramp,
+            offer,
+            supplies,
+            quotes,
+            sums,
+        )
+    return moved
 
 
 @kernel
@@ -396,11 +406,7 @@ def requote(
     rho: Floats,
     ramp: Floats,
     offer: Ints,
-    area: Ints,
-    ptr: Ints,
-    slot_period: Ints,
-    slots: Ints,
-    windows: bool,
+    supplies: Supplies,
     quotes: Ints,
     sums: Ints,
 ) -> None:
@@ -409,35 +415,46 @@ def requote(
     Sites of one region share its windows: where there are any, all of these are quoted anew.
     """
     horizon = grid.shape[1]
-    shared = False
-    if windows:
-        slots[0] = ptr[area[site] * horizon + first]
-        slots[1] = ptr[area[site] * horizon + end]
-        shared = slots[1] > slots[0]
+    area = supplies.area
+    low = 0
+    high = 0
+    if room.shape[0] > 0:
+        low = supplies.ptr[area[site] * horizon + first]
+        high = supplies.ptr[area[site] * horizon + end]
+    width = end - first
     for s in range(grid.shape[0]):
-        if s != site and not (shared and area[s] == area[site]):
+        if s != site and not (high > low and area[s] == area[site]):
             continue
         quote_cells(
             power,
             False,
-            excess[s, first:end],
-            grid[s, first:end],
-            capacity[s, first:end],
-            mu[s, first:end],
-            rho[s, first:end],
-            ramp[s, first:end],
+            s,
+            first,
+            width,
+            excess,
+            grid,
+            capacity,
+            mu,
+            rho,
+            ramp,
             0.0,
-            quotes[s, first:end],
+            quotes,
+            s,
+            first,
         )
-        if shared:
+        if high > low:
             add_offers(
                 power,
+                s,
                 first,
-                slots,
-                grid[s, first:end],
-                slot_period,
+                low,
+                high,
+                grid,
+                supplies.period,
                 offer,
                 room,
-                quotes[s, first:end],
+                quotes,
+                s,
+                first,
             )
-        sum_row(quotes[s, first:], sums[s, first:])
+        sum_row(quotes, sums, s, first, horizon - first)

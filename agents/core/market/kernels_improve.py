@@ -10,16 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from agents.core.market.fleet import Rows
-from agents.core.market.jit import kernel
+from agents.core.market.jit import allocating, kernel
 from agents.core.market.kernels_search import (
     Plan,
     Prices,
+    Scratch,
     Supplies,
     cheapest_run,
     make_scratch,
 )
 from agents.core.market.kernels_undo import (
     LARGEST,
+    Before,
     end_of,
     go_back,
     lay,
@@ -36,10 +38,12 @@ STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
 @kernel
 def order_coalition(
-    size: int, by_size: bool, draw: np.uint64, rows: Rows, members: Ints, out: Ints
+    size: int, by_size: bool, draw: np.uint64, rows: Rows, members: Ints, rank: Ints, out: Ints
 ) -> None:
-    """Write the order of awards: the leader, then the others, big first or at random."""
-    rank = np.empty(size, np.int64)
+    """Write the order of awards: the leader, then the others, big first or at random.
+
+    ``rank`` is scratch of at least ``size``.
+    """
     for j in range(size):
         i = members[j]
         if by_size:
@@ -71,6 +75,42 @@ def list_missing(site: Ints, out: Ints) -> int:
 
 
 @kernel
+def gather(
+    leader: np.int64,
+    site: int,
+    begin: int,
+    end: int,
+    turned: np.int64,
+    most: np.int64,
+    plan: Plan,
+    b: int,
+    ends: Ints,
+    members: Ints,
+) -> int:
+    """Write the leader, then those that run at a site within [begin, end), into ``members``.
+
+    Looks from row ``turned`` on and round; gives how many there are, at most ``most``.
+    """
+    members[0] = leader
+    size = 1
+    for low, high in ((turned, ends.shape[0]), (0, turned)):
+        for at in range(low, high):
+            i = np.uint64(at)
+            if (
+                plan.site[b, i] == site
+                and plan.start[b, i] < end
+                and ends[i] > begin
+                and at != leader
+                and plan.protected[b, i] < 2
+            ):
+                members[size] = at
+                size += 1
+                if size >= most:
+                    return size
+    return size
+
+
+@allocating
 def improve_start(
     rows: Rows,
     plan: Plan,
@@ -110,16 +150,58 @@ def improve_start(
     if n == 0:
         return 0
     horizon = excess.shape[1]
-    scratch = make_scratch(horizon)
-    before = make_before(horizon)
-    wanted = np.empty(horizon, np.int64)
-    members = np.empty(LARGEST, np.int64)
-    order = np.empty(LARGEST, np.int64)
-    ends = np.zeros(n, np.int64)
+    return _improve(
+        rows,
+        plan,
+        b,
+        excess,
+        room,
+        prices,
+        supplies,
+        congestion,
+        trials,
+        largest,
+        tolerance,
+        weight,
+        salt,
+        make_scratch(horizon),
+        make_before(horizon),
+        np.empty(LARGEST, np.int64),
+        np.empty(LARGEST, np.int64),
+        np.empty(LARGEST, np.int64),
+        np.zeros(n, np.int64),
+        np.empty(n, np.int64),
+    )
+
+
+@kernel
+def _improve(
+    rows: Rows,
+    plan: Plan,
+    b: int,
+    excess: Floats,
+    room: Ints,
+    prices: Prices,
+    supplies: Supplies,
+    congestion: Ints,
+    trials: int,
+    largest: int,
+    tolerance: float,
+    weight: float,
+    salt: np.uint64,
+    scratch: Scratch,
+    before: Before,
+    members: Ints,
+    rank: Ints,
+    order: Ints,
+    ends: Ints,
+    missing: Ints,
+) -> int:
+    """Do the work of ``improve_start`` in the space it made; ``ends`` [n] begins with zeros."""
+    n = rows.key.shape[0]
     for i in range(n):
         if plan.site[b, i] >= 0:
             ends[i] = end_of(i, rows, plan, b)
-    missing = np.empty(n, np.int64)
     absent = list_missing(plan.site[b], missing)
     kept = 0
     state = salt
@@ -145,29 +227,15 @@ def improve_start(
             # The place it would take if all others let it: value plus a share of congestion.
             share = np.int64((draw >> np.uint64(40)) & np.uint64(3))
             for t in range(width):
-                wanted[t] = (
+                scratch.quotes[0, t] = (
                     prices.grid[target, first + t] + congestion[target, first + t] * share // 4
                 )
-            _, at = cheapest_run(wanted, width, d, rows.omega[leader] * d, scratch.sums)
+            _, at = cheapest_run(scratch.quotes, width, d, rows.omega[leader] * d, scratch.sums)
             begin = first + at
         end = begin + d
-        members[0] = leader
-        size = 1
         most = 2 + np.int64(mix(draw) % np.uint64(largest - 1))
         turned = np.int64((draw >> np.uint64(30)) % np.uint64(n))
-        for j in range(n):
-            i = (turned + j) % n
-            if (
-                plan.site[b, i] == target
-                and plan.start[b, i] < end
-                and ends[i] > begin
-                and i != leader
-                and plan.protected[b, i] < 2
-            ):
-                members[size] = i
-                size += 1
-                if size >= most:
-                    break
+        size = gather(leader, target, begin, end, turned, most, plan, b, ends, members)
         if size == 1 and plan.site[b, leader] >= 0:
             continue
         cost = 0.0
@@ -176,7 +244,7 @@ def improve_start(
         for j in range(size):
             lift(members[j], j, rows, plan, b, excess, room, before)
         order_coalition(
-            size, (draw >> np.uint64(61)) & np.uint64(1) != 0, draw, rows, members, order
+            size, (draw >> np.uint64(61)) & np.uint64(1) != 0, draw, rows, members, rank, order
         )
         luck = np.float64(mix(draw + np.uint64(1)) >> np.uint64(32)) / 4294967296.0
         allowance = cost + tolerance * luck

@@ -4,8 +4,8 @@ Prices are whole numbers, so sums are exact. Ties of contiguous work are decided
 start, then the first site; interruptible work stays at its last site if none is cheaper. A cell
 that cannot be used costs ``NEVER``.
 
-Inner loops run over slices from index 0: an index that might be negative keeps the compiler from
-vectorising, which costs a factor of ten.
+Inner loops take whole tables and an unsigned place in them: an index that might be negative keeps
+the compiler from vectorising, which costs a factor of ten.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 import numpy as np
 
 from agents.core.market.fleet import Rows
-from agents.core.market.jit import kernel
+from agents.core.market.jit import allocating, kernel
 from agents.core.market.units import MONEY_EPS, NANO_PER_QW, NEVER, UNUSABLE, Ints
 
 REFUSED = -1
 """Site of a workload without a place."""
 
 
-@kernel
+@allocating
 def prefix_sums(table: Ints) -> Ints:
     """Give [K, S, T + 1] running sums over periods of a [K, S, T] table."""
     classes, sites, periods = table.shape
@@ -35,30 +35,34 @@ def prefix_sums(table: Ints) -> Ints:
 
 
 @kernel
-def least_sloped(values: Ints, slope: int) -> tuple[int, int]:
-    """Give the least of ``values[j] + slope * j`` and the first place that has it."""
+def least_sloped(values: Ints, first: int, count: int, slope: int) -> tuple[int, int]:
+    """Give the least of ``values[first + j] + slope * j`` and the first ``j`` that has it."""
     best = 2 * NEVER
-    for j in range(values.shape[0]):
-        best = min(best, values[j] + slope * j)
-    for j in range(values.shape[0]):
-        if values[j] + slope * j == best:
+    at = np.uint64(first)
+    for j in range(count):
+        best = min(best, values[at + np.uint64(j)] + slope * j)
+    for j in range(count):
+        if values[at + np.uint64(j)] + slope * j == best:
             return best, j
     return best, 0
 
 
 @kernel
-def price_halves(row: Ints, base: int, omega: int, limit: int, out: Ints) -> int:
-    """Write price plus delay of consecutive half hours into ``out``.
+def price_halves(
+    table: Ints, row: int, first: int, count: int, base: int, omega: int, limit: int, out: Ints
+) -> int:
+    """Write price plus delay of half hours ``table[row, first:]`` into ``out``.
 
     Returns:
         The sum of min(value - limit, 0): with it, ``wanted * limit`` is a lower bound on the sum
         of any ``wanted`` of them.
     """
     lower = 0
-    values = out[: row.shape[0]]
-    for j in range(row.shape[0]):
-        v = row[j] + base + omega * j
-        values[j] = v
+    r = np.uint64(row)
+    at = np.uint64(first)
+    for j in range(count):
+        v = table[r, at + np.uint64(j)] + base + omega * j
+        out[np.uint64(j)] = v
         lower += min(v - limit, 0)
     return lower
 
@@ -70,19 +74,21 @@ def nth_smallest(values: Ints, count: int, rank: int) -> int:
     high = count - 1
     while low < high:
         middle = (low + high) >> 1
-        a = values[low]
-        b = values[middle]
-        c = values[high]
+        a = values[np.uint64(low)]
+        b = values[np.uint64(middle)]
+        c = values[np.uint64(high)]
         pivot = max(min(a, b), min(max(a, b), c))
         left = low
         right = high
         while left <= right:
-            while values[left] < pivot:
+            while values[np.uint64(left)] < pivot:
                 left += 1
-            while values[right] > pivot:
+            while values[np.uint64(right)] > pivot:
                 right -= 1
             if left <= right:
-                values[left], values[right] = values[right], values[left]
+                value = values[np.uint64(left)]
+                values[np.uint64(left)] = values[np.uint64(right)]
+                values[np.uint64(right)] = value
                 left += 1
                 right -= 1
         if rank <= right:
@@ -98,13 +104,14 @@ def nth_smallest(values: Ints, count: int, rank: int) -> int:
 def smallest_sum(values: Ints, count: int, wanted: int, scratch: Ints) -> tuple[int, int]:
     """Give the sum of the ``wanted`` smallest of ``values[:count]`` and the largest among them."""
     for j in range(count):
-        scratch[j] = values[j]
+        scratch[np.uint64(j)] = values[np.uint64(j)]
     limit = nth_smallest(scratch, count, wanted - 1)
     total = 0
     below = 0
     for j in range(count):
-        if values[j] < limit:
-            total += values[j]
+        value = values[np.uint64(j)]
+        if value < limit:
+            total += value
             below += 1
     return int(total + (wanted - below) * limit), limit
 
@@ -127,7 +134,7 @@ def pick_smallest(values: Ints, count: int, wanted: int, limit: int, out: Ints) 
             equal -= 1
 
 
-@kernel
+@allocating
 def respond_rows(
     rows: Rows,
     table: Ints,
@@ -158,11 +165,43 @@ def respond_rows(
     """
     sites = table.shape[1]
     horizon = table.shape[2]
-    steps = np.zeros((sites, horizon + 1), np.int64)
-    least = np.empty(horizon + 1, np.int64)
-    values = np.empty(horizon, np.int64)
-    scratch = np.empty(horizon, np.int64)
-    picked = np.empty(horizon, np.int64)
+    return _respond(
+        rows,
+        table.reshape(table.shape[0] * sites, horizon),
+        sums.reshape(table.shape[0] * sites, horizon + 1),
+        outside,
+        site,
+        start,
+        periods,
+        value,
+        loads,
+        np.zeros((sites, horizon + 1), np.int64),
+        np.empty(horizon + 1, np.int64),
+        np.empty(horizon, np.int64),
+        np.empty(horizon, np.int64),
+        np.empty(horizon, np.int64),
+    )
+
+
+@kernel
+def _respond(
+    rows: Rows,
+    prices: Ints,
+    running: Ints,
+    outside: bool,
+    site: Ints,
+    start: Ints,
+    periods: Ints,
+    value: Ints,
+    loads: Ints,
+    steps: Ints,
+    least: Ints,
+    values: Ints,
+    scratch: Ints,
+    picked: Ints,
+) -> tuple[int, int, int]:
+    """Do the work of ``respond_rows``; ``prices`` and ``running`` have a row a class and site."""
+    sites, horizon = loads.shape
     bound = 0
     refusing = 0
     impossible = 0
@@ -197,24 +236,28 @@ def respond_rows(
                 ):
                     low_at = first
                     high_at = last
-                into = least[low_at:high_at]
-                for t in range(into.shape[0]):
-                    into[t] = 2 * NEVER
+                low = np.uint64(low_at)
+                high = np.uint64(low_at + d)
+                for t in range(high_at - low_at):
+                    least[low + np.uint64(t)] = 2 * NEVER
                 for j in range(first_site, last_site):
-                    row = sums[k, rows.mask_site[j]]
-                    low = row[low_at:high_at]
-                    high = row[low_at + d : high_at + d]
-                    for t in range(into.shape[0]):
-                        into[t] = min(into[t], high[t] - low[t])
+                    row = np.uint64(k * sites + rows.mask_site[j])
+                    for t in range(high_at - low_at):
+                        u = low + np.uint64(t)
+                        run = running[row, high + np.uint64(t)] - running[row, u]
+                        least[u] = min(least[u], run)
             slope = omega * d
             # Delay counts from the first start on: from period 0 on, dear delays late in a long
             # horizon would look like a price that cannot be paid.
-            best, at = least_sloped(least[first:last], slope)
+            best, at = least_sloped(least, first, last - first, slope)
             if best < UNUSABLE:
                 best_start = first + at
                 for j in range(first_site, last_site):
                     s = rows.mask_site[j]
-                    if sums[k, s, best_start + d] - sums[k, s, best_start] == least[best_start]:
+                    if (
+                        running[k * sites + s, best_start + d] - running[k * sites + s, best_start]
+                        == least[best_start]
+                    ):
                         best_site = s
                         break
                 best += slope * (first - rows.release[i]) + omega * (d * (d - 1) // 2)
@@ -234,7 +277,9 @@ def respond_rows(
                     if s == guess:
                         continue
                 base = omega * (first - rows.release[i])
-                lower = price_halves(table[k, s, first : first + count], base, omega, limit, values)
+                lower = price_halves(
+                    prices, k * sites + s, first, count, base, omega, limit, values
+                )
                 if best_site >= 0 and d * limit + lower >= best:
                     continue
                 total, cut = smallest_sum(values, count, d, scratch)
@@ -244,7 +289,9 @@ def respond_rows(
                     best_site = s
             if best < UNUSABLE:
                 base = omega * (first - rows.release[i])
-                price_halves(table[k, best_site, first : first + count], base, omega, limit, values)
+                price_halves(
+                    prices, k * sites + best_site, first, count, base, omega, limit, values
+                )
                 pick_smallest(values, count, d, limit, picked)
                 place = rows.period_ptr[i]
                 for j in range(d):

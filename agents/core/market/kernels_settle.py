@@ -6,19 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.core.market.fleet import Rows
-from agents.core.market.jit import kernel
+from agents.core.market.jit import allocating, kernel
 from agents.core.market.kernels_search import (
     Plan,
     Prices,
+    Scratch,
     Supplies,
-    add_power,
-    add_power_at,
-    any_overfull,
-    any_overfull_at,
     choose_slots,
-    draw_slots,
     find_place,
+    in_overfull,
     make_scratch,
+    shift,
 )
 from agents.core.market.order import shuffled
 from agents.core.market.units import NANO_PER_QW, Bools, Floats, Ints
@@ -33,18 +31,34 @@ VISIT_MISSING = 2
 
 
 @kernel
+def price_above(price: int, i: int, rows: Rows) -> bool:
+    """Tell whether being refused would cost a workload less than this price sum."""
+    return bool(
+        np.float64(price) * np.float64(rows.power[i]) * NANO_PER_QW > np.float64(rows.refusal[i])
+    )
+
+
+@kernel
 def size_of(i: int, rows: Rows) -> int:
     """Give a workload's size, power times duration."""
     return int(rows.power[i] * rows.duration[i])
 
 
 @kernel
+def site_overfull(excess: Floats, site: int) -> bool:
+    """Tell whether some cell of a site is above capacity."""
+    for t in range(excess.shape[1]):
+        if excess[site, t] > 0.0:
+            return True
+    return False
+
+
+@kernel
 def any_excess(excess: Floats) -> bool:
     """Tell whether some cell is above capacity."""
     for s in range(excess.shape[0]):
-        for t in range(excess.shape[1]):
-            if excess[s, t] > 0.0:
-                return True
+        if site_overfull(excess, s):
+            return True
     return False
 
 
@@ -57,7 +71,7 @@ def grow_ramp(excess: Floats, ramp: Floats, growth: float, step: float) -> None:
                 ramp[s, t] = min(growth * ramp[s, t] + step, MAX_RAMP)
 
 
-@kernel
+@allocating
 def largest_missing(rows: Rows, site: Ints, members: Ints, count: int) -> int:
     """Keep the members without a place, the largest first; gives how many."""
     missing = 0
@@ -74,6 +88,92 @@ def largest_missing(rows: Rows, site: Ints, members: Ints, count: int) -> int:
 
 
 @kernel
+def visit_in_order(
+    order: Ints,
+    count: int,
+    rows: Rows,
+    plan: Plan,
+    b: int,
+    excess: Floats,
+    room: Ints,
+    prices: Prices,
+    supplies: Supplies,
+    outside: bool,
+    hard: bool,
+    only_overfull: bool,
+    crowded: Bools,
+    scratch: Scratch,
+) -> int:
+    """Let ``order[:count]`` move one by one in start ``b``; gives how many moved.
+
+    Arguments as in ``sweep_groups``, of this start; ``crowded`` [S] are the sites that may have a
+    cell above capacity.
+    """
+    moved = 0
+    windows = room.shape[0] > 0
+    grid = prices.grid
+    capacity = prices.capacity
+    mu = prices.mu[b]
+    rho = prices.rho[b]
+    ramp = prices.ramp[b]
+    offer = prices.offer[b]
+    for turn in range(count):
+        i = order[turn]
+        now = plan.site[b, i]
+        if only_overfull and (
+            now < 0
+            or not crowded[now]
+            or plan.protected[b, i] != 0
+            or not in_overfull(i, rows, plan, b, excess)
+        ):
+            continue
+        if now >= 0:
+            shift(i, -1, rows, plan, b, excess, room)
+        current, best, best_site, best_start = find_place(
+            i,
+            rows,
+            plan,
+            b,
+            now,
+            hard,
+            excess,
+            room,
+            grid,
+            capacity,
+            mu,
+            rho,
+            ramp,
+            prices.least,
+            offer,
+            supplies,
+            scratch,
+        )
+        if rows.accepted[i] == 0 and (outside or (hard and now < 0)):
+            standing = current if best_site < 0 else best
+            if price_above(standing, i, rows):
+                plan.site[b, i] = -1
+                if now >= 0:
+                    moved += 1
+                continue
+        if best_site < 0:
+            if now >= 0:
+                shift(i, 1, rows, plan, b, excess, room)
+            continue
+        moved += 1
+        crowded[best_site] = True
+        plan.site[b, i] = best_site
+        plan.start[b, i] = best_start
+        if rows.interruptible[i] != 0:
+            at = rows.period_ptr[i]
+            for h in range(rows.duration[i]):
+                plan.periods[b, at + h] = rows.earliest[i] + scratch.picked[h]
+        if windows:
+            choose_slots(i, rows, plan, b, grid, supplies, offer, room)
+        shift(i, 1, rows, plan, b, excess, room)
+    return moved
+
+
+@allocating
 def sweep_groups(
     rows: Rows,
     place: Ints,
@@ -123,27 +223,16 @@ def sweep_groups(
     scratch = make_scratch(horizon)
     members = np.empty(n, np.int64)
     order = np.empty(n, np.int64)
-    windows = all_room.shape[1] > 0
-    grid = prices.grid
-    capacity = prices.capacity
-    area = supplies.area
-    ptr = supplies.ptr
-    slot_period = supplies.period
     for b in range(active.shape[0]):
         if not active[b]:
             continue
         excess = all_excess[b]
-        room = all_room[b]
-        mu = prices.mu[b]
-        rho = prices.rho[b]
-        ramp = prices.ramp[b]
-        offer = prices.offer[b]
         for turn_pass in range(passes):
             if visit == VISIT_OVERFULL and not any_excess(excess):
                 break
             salt = salts[b] + np.uint64(turn_pass) * STRIDE
             for s in range(sites):
-                crowded[s] = any_overfull(excess[s])
+                crowded[s] = site_overfull(excess, s)
             for g in range(place.shape[0] - 1):
                 count = 0
                 for i in range(place[g], place[g + 1]):
@@ -158,102 +247,21 @@ def sweep_groups(
                     order[:count] = members[:count]
                 else:
                     shuffled(rows.key, salt, members, count, order)
-                for turn in range(count):
-                    i = order[turn]
-                    now = plan.site[b, i]
-                    power = rows.power[i]
-                    watts = np.float64(power)
-                    d = rows.duration[i]
-                    apart = rows.interruptible[i] != 0
-                    began = plan.start[b, i]
-                    periods = plan.periods[b, rows.period_ptr[i] : rows.period_ptr[i + 1]]
-                    supply = plan.supply[b, rows.supply_ptr[i] : rows.supply_ptr[i + 1]]
-                    if visit == VISIT_OVERFULL:
-                        if now < 0 or not crowded[now] or plan.protected[b, i] != 0:
-                            continue
-                        if apart:
-                            if not any_overfull_at(excess[now], periods):
-                                continue
-                        elif not any_overfull(excess[now, began : began + d]):
-                            continue
-                    if now >= 0:
-                        if apart:
-                            add_power_at(excess[now], periods, -watts)
-                        else:
-                            add_power(excess[now, began : began + d], -watts)
-                        if windows:
-                            draw_slots(room, supply, -power)
-                    m = rows.mask[i]
-                    first = rows.earliest[i]
-                    current, best, best_site, best_start = find_place(
-                        power,
-                        d,
-                        apart,
-                        rows.omega[i],
-                        first,
-                        rows.last[i] + d - 1,
-                        rows.release[i],
-                        rows.mask_site[rows.mask_ptr[m] : rows.mask_ptr[m + 1]],
-                        now,
-                        began,
-                        periods,
-                        supply,
-                        hard,
-                        excess,
-                        room,
-                        grid,
-                        capacity,
-                        mu,
-                        rho,
-                        ramp,
-                        prices.least,
-                        offer,
-                        area,
-                        ptr,
-                        slot_period,
-                        scratch,
-                    )
-                    if rows.accepted[i] == 0 and (outside[b] or (hard and now < 0)):
-                        standing = current if best_site < 0 else best
-                        if np.float64(standing) * watts * NANO_PER_QW > np.float64(rows.refusal[i]):
-                            plan.site[b, i] = -1
-                            if now >= 0:
-                                moved[b] += 1
-                            continue
-                    if best_site < 0:
-                        if now >= 0:
-                            if apart:
-                                add_power_at(excess[now], periods, watts)
-                            else:
-                                add_power(excess[now, began : began + d], watts)
-                            if windows:
-                                draw_slots(room, supply, power)
-                        continue
-                    moved[b] += 1
-                    crowded[best_site] = True
-                    plan.site[b, i] = best_site
-                    plan.start[b, i] = best_start
-                    if apart:
-                        for h in range(d):
-                            periods[h] = first + scratch.picked[h]
-                        add_power_at(excess[best_site], periods, watts)
-                    else:
-                        add_power(excess[best_site, best_start : best_start + d], watts)
-                    if windows:
-                        choose_slots(
-                            power,
-                            d,
-                            apart,
-                            best_site,
-                            best_start,
-                            periods,
-                            grid,
-                            area,
-                            ptr,
-                            offer,
-                            room,
-                            supply,
-                        )
-                        draw_slots(room, supply, power)
+                moved[b] += visit_in_order(
+                    order,
+                    count,
+                    rows,
+                    plan,
+                    b,
+                    all_excess[b],
+                    all_room[b],
+                    prices,
+                    supplies,
+                    outside[b],
+                    hard,
+                    visit == VISIT_OVERFULL,
+                    crowded,
+                    scratch,
+                )
             if visit == VISIT_OVERFULL and growth > 0.0:
-                grow_ramp(excess, ramp, growth, growth_step[b])
+                grow_ramp(excess, prices.ramp[b], growth, growth_step[b])

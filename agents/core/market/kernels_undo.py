@@ -7,17 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.core.market.fleet import Rows
-from agents.core.market.jit import kernel
+from agents.core.market.jit import allocating, kernel
 from agents.core.market.kernels_search import (
     Plan,
     Prices,
     Scratch,
     Supplies,
-    add_power,
-    add_power_at,
     choose_slots,
-    draw_slots,
     find_place,
+    shift,
 )
 from agents.core.market.units import NANO_PER_QW, Floats, Ints
 
@@ -37,7 +35,7 @@ class Before(NamedTuple):
     supply: Ints
 
 
-@kernel
+@allocating
 def make_before(horizon: int) -> Before:
     """Give an empty record."""
     return Before(
@@ -47,21 +45,6 @@ def make_before(horizon: int) -> Before:
         np.empty((LARGEST, horizon), np.int64),
         np.empty((LARGEST, horizon), np.int64),
     )
-
-
-@kernel
-def shift(i: int, sign: int, rows: Rows, plan: Plan, b: int, excess: Floats, room: Ints) -> None:
-    """Put a placed workload's load on its cells and slots (sign 1) or take it away (-1)."""
-    site = plan.site[b, i]
-    watts = rows.power[i] * sign
-    if rows.interruptible[i] != 0:
-        periods = plan.periods[b, rows.period_ptr[i] : rows.period_ptr[i + 1]]
-        add_power_at(excess[site], periods, np.float64(watts))
-    else:
-        start = plan.start[b, i]
-        add_power(excess[site, start : start + rows.duration[i]], np.float64(watts))
-    if room.shape[0] > 0:
-        draw_slots(room, plan.supply[b, rows.supply_ptr[i] : rows.supply_ptr[i + 1]], watts)
 
 
 @kernel
@@ -100,26 +83,12 @@ def lay(
     """Give a workload the place a search found and put its load there."""
     plan.site[b, i] = site
     plan.start[b, i] = start
-    apart = rows.interruptible[i] != 0
-    periods = plan.periods[b, rows.period_ptr[i] : rows.period_ptr[i + 1]]
-    if apart:
+    if rows.interruptible[i] != 0:
+        at = rows.period_ptr[i]
         for h in range(rows.duration[i]):
-            periods[h] = rows.earliest[i] + picked[h]
+            plan.periods[b, at + h] = rows.earliest[i] + picked[h]
     if room.shape[0] > 0:
-        choose_slots(
-            rows.power[i],
-            rows.duration[i],
-            apart,
-            site,
-            start,
-            periods,
-            prices.grid,
-            supplies.area,
-            supplies.ptr,
-            prices.offer[b],
-            room,
-            plan.supply[b, rows.supply_ptr[i] : rows.supply_ptr[i + 1]],
-        )
+        choose_slots(i, rows, plan, b, prices.grid, supplies, prices.offer[b], room)
     shift(i, 1, rows, plan, b, excess, room)
 
 
@@ -191,20 +160,12 @@ def search(
     scratch: Scratch,
 ) -> tuple[int, int, int]:
     """Find the best place of a lifted workload: price sum, site, start."""
-    m = rows.mask[i]
     _, best, site, start = find_place(
-        rows.power[i],
-        rows.duration[i],
-        rows.interruptible[i] != 0,
-        rows.omega[i],
-        rows.earliest[i],
-        rows.last[i] + rows.duration[i] - 1,
-        rows.release[i],
-        rows.mask_site[rows.mask_ptr[m] : rows.mask_ptr[m + 1]],
+        i,
+        rows,
+        plan,
+        b,
         -1,
-        0,
-        plan.periods[b, rows.period_ptr[i] : rows.period_ptr[i + 1]],
-        plan.supply[b, rows.supply_ptr[i] : rows.supply_ptr[i + 1]],
         hard,
         excess,
         room,
@@ -215,9 +176,7 @@ def search(
         ramp,
         prices.least,
         prices.offer[b],
-        supplies.area,
-        supplies.ptr,
-        supplies.period,
+        supplies,
         scratch,
     )
     return best, site, start

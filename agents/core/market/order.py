@@ -12,7 +12,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.core.market.jit import kernel
+from agents.core.market.jit import allocating, kernel
 from agents.core.market.units import Ints
 
 GROUPS = 8
@@ -43,7 +43,7 @@ def mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-@kernel
+@allocating
 def shuffled(keys: Keys, salt: np.uint64, chosen: Ints, count: int, out: Ints) -> None:
     """Write ``chosen[:count]`` into ``out`` in the order of hash(salt, key).
 

@@ -413,9 +413,7 @@ class ShardBook:
                 prices.ramp[b],
                 prices.offer[b],
                 np.array(token.room[b]),
-                self._supplies.area,
-                self._supplies.ptr,
-                self._supplies.period,
+                self._supplies,
                 table,
             )
             classes = np.repeat(table[None], len(self._edges) + 1, axis=0)

@@ -31,21 +31,26 @@ R = TypeVar("R")
 def test_a_big_load_a_few_watts_too_high_costs_a_least_part_of_the_ramp(
     least: float, expected: int
 ) -> None:
-    out = np.zeros(2, np.int64)
-    nothing = np.zeros(2)
+    out = np.zeros((1, 2), np.int64)
+    nothing = np.zeros((1, 2))
     quote_cells(
         1_000,
         False,
-        np.array([-990.0, -1_000.0]),
-        np.array([5_000, 5_000]),
-        np.array([4_000, 4_000]),
+        0,
+        0,
+        2,
+        np.array([[-990.0, -1_000.0]]),
+        np.array([[5_000, 5_000]]),
+        np.array([[4_000, 4_000]]),
         nothing,
         nothing,
-        np.array([40_000.0, 40_000.0]),
+        np.array([[40_000.0, 40_000.0]]),
         least,
         out,
+        0,
+        0,
     )
-    assert out.tolist() == [expected, 5_000]
+    assert out.tolist() == [[expected, 5_000]]
 
 
 def test_those_without_a_place_are_listed_by_row() -> None:
