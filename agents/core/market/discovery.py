@@ -65,12 +65,14 @@ class Level:
         step: First step, as part of the mean value of energy.
         sample: Workloads asked, of 2^32; 0 asks all.
         salt: Which of them.
+        lift: Rounds before, in which all congestion prices rise together.
     """
 
     rounds: int
     step: float
     sample: int = 0
     salt: int = 0
+    lift: int = 0
 
 
 def decay(number: int, rounds: int) -> float:
@@ -140,37 +142,62 @@ def discover(
     rounds: list[Round] = []
     prices = start
     best: Round | None = None
-    number = first_number
-    unit = market.scale_q
+
+    def call(prices: Prices, level: Level) -> Round:
+        current = announce(market, contractors, prices, level, first_number + len(rounds))
+        rounds.append(current)
+        if on_round is not None:
+            on_round(current)
+        return current
+
     for level in levels:
-        climber = _Climber(market, prices, unit)
+        climber = _Climber(market, prices)
         level_best: Round | None = None
+        lift = _Lift()
+        for _ in range(level.lift):
+            current = call(climber.lifted(lift.shift), level)
+            climber.share = current.energy_w / energy_w if energy_w else 1.0
+            level_best = _better(level_best, current, climber.share)
+            lift.learn(rises=climber.wanted(current) > climber.share)
+        if level_best is not None:
+            climber = _Climber(market, level_best.prices)
         for turn in range(level.rounds):
-            current = announce(market, contractors, climber.prices(), level, number)
-            number += 1
-            rounds.append(current)
-            if on_round is not None:
-                on_round(current)
+            current = call(climber.prices(), level)
             if turn == 0:
                 climber.share = current.energy_w / energy_w if energy_w else 1.0
             level_best = _better(level_best, current, climber.share)
             climber.climb(current, level.step * decay(turn, level.rounds))
             climber.remember(keep=turn >= level.rounds * 0.6)
-        averaged = announce(market, contractors, climber.average(), level, number)
-        number += 1
-        rounds.append(averaged)
-        if on_round is not None:
-            on_round(averaged)
+        averaged = call(climber.average(), level)
         level_best = _better(level_best, averaged, climber.share)
         prices = level_best.prices
         if not level_best.sampled and (best is None or level_best.bound_nano > best.bound_nano):
             best = level_best
     if best is None:
-        best = announce(market, contractors, prices, Level(1, 0.0), number)
-        rounds.append(best)
-        if on_round is not None:
-            on_round(best)
+        best = call(prices, Level(1, 0.0))
     return Discovered(best.prices, best.bound_nano, tuple(rounds), best.refusing)
+
+
+class _Lift:
+    """Search for how far all prices rise together, in mean values of energy.
+
+    The bound is concave along that line, and rises while more is wanted than there is in all.
+    """
+
+    def __init__(self) -> None:
+        self.shift = 0.0
+        self._low = 0.0
+        self._high = 0.0
+
+    def learn(self, *, rises: bool) -> None:
+        if rises:
+            self._low = self.shift
+        else:
+            self._high = self.shift
+        if self._high > 0.0:
+            self.shift = 0.5 * (self._low + self._high)
+        else:
+            self.shift = 2.0 * self._low + 0.5 if rises else 0.0
 
 
 def _better(known: Round | None, new: Round, share: float) -> Round:
@@ -201,9 +228,9 @@ def _priced(market: Market, prices: Prices) -> int:
 class _Climber:
     """State of the ascent; all tables [S, T] or [A, T], prices in units of ``unit``."""
 
-    def __init__(self, market: Market, start: Prices, unit: float) -> None:
+    def __init__(self, market: Market, start: Prices) -> None:
         self._market = market
-        self._unit = unit
+        self._unit = unit = market.scale_q
         self.share = 1.0
         self._mu = start.mu_q / unit
         self._supply = start.supply_q / unit
@@ -218,6 +245,14 @@ class _Climber:
 
     def prices(self) -> Prices:
         return self._quantised(self._mu, self._supply)
+
+    def lifted(self, shift: float) -> Prices:
+        return self._quantised(self._mu + shift, self._supply)
+
+    def wanted(self, answer: Round) -> float:
+        """Give the load in parts of the whole capacity."""
+        loads = sum(int(part.sum()) for part in answer.loads_by_organisation.values())
+        return loads / max(int(self._market.capacity_w.sum()), 1)
 
     def average(self) -> Prices:
         kept = max(self._kept, 1)

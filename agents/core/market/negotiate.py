@@ -72,6 +72,13 @@ SAMPLE_FROM = 20_000
 HUGE_FROM = 500_000
 
 
+#: From this part of the capacity on, wanted energy needs prices that make some refuse.
+CROWDED_FROM = 0.95
+#: Steps of the discovery then, in mean values of energy.
+CROWDED_STEPS = (0.3, 0.1, 0.03)
+LIFT_ROUNDS = 10
+
+
 class Quality(StrEnum):
     """How much effort goes into a conversation."""
 
@@ -197,7 +204,8 @@ def negotiate(
     logged = count <= options.proposals_up_to
     first = counted.ask(Propose(start.mu_q, start.supply_q)) if logged else []
     energy = sum(part.energy_w for part in about)
-    levels = plan_levels(options, count, warm=warm is not None)
+    crowded = energy > CROWDED_FROM * int(market.capacity_w.sum())
+    levels = plan_levels(options, count, warm=warm is not None, crowded=crowded)
     found = discover(market, counted, start, levels, energy_w=energy, on_round=on_round)
     interim = counted.ask(Propose(found.prices.mu_q, found.prices.supply_q)) if logged else []
     tell("settlement")
@@ -332,15 +340,27 @@ def _edges(market: Market, about: list[Description], count: int) -> Ints:
     return class_edges(powers, market, MAX_CLASSES if count <= CLASSES_UP_TO else FEW_CLASSES)
 
 
-def plan_levels(options: Options, count: int, *, warm: bool) -> tuple[Level, ...]:
-    """Plan the discovery: all workloads where that is cheap, else growing samples."""
+def plan_levels(
+    options: Options, count: int, *, warm: bool, crowded: bool = False
+) -> tuple[Level, ...]:
+    """Plan the discovery: all workloads where that is cheap, else growing samples.
+
+    Where more is wanted than there is, prices have far to climb, up to refusal values: all rise
+    together first, and two more stretches follow.
+    """
     rounds = {Quality.FAST: 40, Quality.NORMAL: 60, Quality.BEST: 120}[options.quality]
     salt = int(salt_of(options.seed, 0))
-    if count <= SAMPLE_FROM:
-        return (Level(rounds // 2, 0.05) if warm else Level(rounds, 0.1),)
-    few, more = _sample(SAMPLE_FROM, count), _sample(4 * SAMPLE_FROM, count)
-    small = Level(rounds // 2 if warm else rounds, 0.1 if warm else 0.3, few, salt)
-    return (small, Level(15, 0.005, more, salt))
+    few = _sample(SAMPLE_FROM, count) if count > SAMPLE_FROM else 0
+    if crowded:
+        levels = tuple(
+            Level(rounds, step, few, salt, LIFT_ROUNDS if turn == 0 else 0)
+            for turn, step in enumerate(CROWDED_STEPS)
+        )
+    elif few:
+        levels = (Level(rounds // 2 if warm else rounds, 0.1 if warm else 0.3, few, salt),)
+    else:
+        levels = (Level(rounds // 2, 0.05) if warm else Level(rounds, 0.1),)
+    return (*levels, Level(15, 0.005, _sample(4 * SAMPLE_FROM, count), salt)) if few else levels
 
 
 def _sample(wanted: int, count: int) -> int:
@@ -363,8 +383,9 @@ def _starts(
     """
     wanted = EFFORT[options.quality].starts if options.starts is None else options.starts
     fresh = max(wanted, 1) if count <= MULTI_START_UP_TO else 1
-    outside = [False] * fresh
-    if found.refusing * 100 > count:
+    wanted_w = sum(part.energy_w for part in about)
+    outside = [wanted_w > int(market.capacity_w.sum())] * fresh
+    if not outside[0] and found.refusing * 100 > count:
         if fresh > 1:
             outside[fresh // 2 :] = [True] * (fresh - fresh // 2)
         else:

@@ -24,13 +24,13 @@ from outcome_checks import hold
 from referee import optimum_gbp
 
 from agents.core.market.contractors import InProcessContractors, make_books
-from agents.core.market.discovery import Level, Prices, announce
-from agents.core.market.instances import Instance, make_instance
+from agents.core.market.discovery import Level, Prices, announce, discover, opening_prices
+from agents.core.market.instances import Instance, Trace, make_instance
 from agents.core.market.negotiate import Options, Quality
 from agents.core.market.problem import Market
 from agents.core.market.questions import Open
 from agents.core.market.tables import class_edges
-from agents.core.market.units import NANO
+from agents.core.market.units import NANO, Q
 
 #: HiGHS keeps to its rows within 1e-7 of their size.
 SLACK = 1e-6
@@ -152,3 +152,29 @@ def test_the_referee_itself_knows_a_case_done_by_hand() -> None:
     assert outcome.cost_gbp == pytest.approx(1.02)
     bare = replace(market, windows=(), window_q=market.window_q[:0], window_w=market.window_w[:0])
     assert optimum_gbp(bare, [fleet]) == pytest.approx(1.05)
+
+
+def test_where_too_much_is_wanted_all_prices_rise_until_some_refuse() -> None:
+    # Four half hours of 1 kW; sixteen workloads of 500 W for one half hour want twice that. Each
+    # would pay 0.50 GBP for its 0.25 kWh, 2 GBP/kWh; energy costs 0.10, so congestion costs 1.90.
+    market = market_of_prices(np.full((1, 4), 0.1), 1.0)
+    fleet = fleet_of("acme", [Work(500, 1, 0, 4, (0,), refusal_gbp=0.5)] * 16, 1)
+    contractors = InProcessContractors(make_books([fleet]))
+    contractors.ask(Open(market, np.zeros(0, np.int64), ()))
+
+    found = discover(
+        market, contractors, opening_prices(market), (Level(0, 0.1, lift=12),), energy_w=8_000
+    )
+
+    assert len(found.rounds) == 13
+    assert np.ptp(found.prices.mu_q) == 0
+    assert 1.8 < found.prices.mu_q[0, 0] / Q < 1.9 + 1e-6
+    assert found.refusing == 0
+
+
+@pytest.mark.parametrize("trace", Trace)
+def test_an_overloaded_market_ends_within_a_tenth_of_its_bound(trace: Trace) -> None:
+    made = overloaded(make_instance(4_000, seed=1, trace=trace, utilisation=0.70), 0.6)
+    outcome = hold(made.market, made.fleets)
+    assert 0 < outcome.refused < 1_000
+    assert outcome.gap <= 0.10
