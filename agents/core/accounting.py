@@ -112,6 +112,11 @@ def add_up(accounts: Iterable[Account]) -> Account:
     return Account(energy, gco2 if gco2_known else None, cost if cost_known else None)
 
 
+def known_cost_gbp(accounts: Iterable[Account]) -> float:
+    """Add up what is known to be paid for energy: a window's price, where the grid's is missing."""
+    return sum(item.cost_gbp or 0.0 for item in accounts)
+
+
 def rescored_intensity(
     regional_forecast: Floats, national_forecast: Floats, national_actual: Floats
 ) -> Floats:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.core.accounting import Account, Figures, account_segment, add_up
+from agents.core.accounting import Account, Figures, account_segment, add_up, known_cost_gbp
 from agents.core.data_policy import made_up, reach_of, words_on
 from agents.core.ledger import Contract, Segment
 from agents.core.log import ConversationLog, instant_of, segment_content
@@ -111,7 +111,7 @@ class Awarder:
         """Log the award; give its segments with what they cost."""
         total = offer.total
         carbon_gbp = (total.gco2 or 0.0) / 1000.0 * self._carbon_value
-        energy_gbp = total.cost_gbp or 0.0
+        energy_gbp = known_cost_gbp(offer.accounts)
         congestion_gbp = offer.paid_gbp - energy_gbp - carbon_gbp
         content: dict[str, Any] = {
             "why": self._why(contract, offer),

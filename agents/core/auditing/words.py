@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from agents.core.auditing.findings import (
@@ -215,14 +215,23 @@ def _check_plan(award: Award, rows: Sequence[Row], found: Findings) -> None:
                 f"it was awarded in conversation {award.row['conversation_id']}, the schedule "
                 f"names {row['conversation_id']}"
             )
+    for detail in _wrong_amounts(award, rows):
+        differs(detail)
+
+
+def _wrong_amounts(award: Award, rows: Sequence[Row]) -> Iterator[str]:
+    """Say which sums of the schedule are not those of its award."""
     for column, total in (
         ("energy_cost_gbp", award.row["energy_cost_gbp"]),
         ("congestion_gbp", award.row["congestion_gbp"]),
         ("gco2_forecast", award.row["carbon_gco2"]),
     ):
+        if total is None and any(row[column] is None for row in rows):
+            # Unknown in part: the award says nothing of it then.
+            continue
         planned = sum(row[column] or 0.0 for row in rows)
         if not about_equal(planned, total or 0.0):
-            differs(f"{column} is {planned:.9f} in the schedule, {total or 0.0:.9f} in the log")
+            yield f"{column} is {planned:.9f} in the schedule, {total or 0.0:.9f} in the log"
 
 
 def _shown(cells: Cells) -> str:

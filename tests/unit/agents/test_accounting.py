@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from agents.core.accounting import (
     Figures,
     account_segment,
     add_up,
+    known_cost_gbp,
     rescored_intensity,
 )
 from agents.core.ledger import Segment
@@ -57,6 +60,17 @@ def test_a_total_with_an_unknown_part_is_unknown() -> None:
     unknown = account_segment(Segment(0, 1002, 1), 4000, 13, FIGURES)
     assert add_up([known, unknown]).gco2 is None
     assert add_up([known, known]).gco2 == pytest.approx(400.0)
+
+
+def test_where_no_price_is_published_a_windows_own_counts() -> None:
+    # 4 kW for half an hour on the window at 0.02 GBP/kWh is 0.04 GBP; the grid's price is unknown.
+    unpriced = replace(FIGURES, price=np.full(4, np.nan))
+    parts = [
+        account_segment(Segment(0, 1000, 1), 4000, 13, unpriced),
+        account_segment(Segment(0, 1001, 1, "w"), 4000, 13, unpriced),
+    ]
+    assert add_up(parts).cost_gbp is None
+    assert known_cost_gbp(parts) == pytest.approx(0.04)
 
 
 def test_rescoring_scales_by_national_actual_over_forecast_where_both_are_known() -> None:

@@ -309,6 +309,24 @@ def test_a_window_that_its_provider_cut_may_carry_started_work() -> None:
     assert run_audit(rows).violations == ()
 
 
+def carbon_unknown(rows: Rows) -> None:
+    """Nobody published the carbon of a's slot: none is valued, none is in its row."""
+    award = rows["negotiations"][A]
+    award.update(carbon_gco2=None, congestion_gbp=award["congestion_gbp"] + 0.0264)
+    rows["schedules"][0].update(gco2_forecast=None, congestion_gbp=award["congestion_gbp"])
+
+
+def test_carbon_that_nobody_knows_is_no_violation() -> None:
+    rows = good_run()
+    carbon_unknown(rows)
+    assert run_audit(rows).violations == ()
+
+
+def carbon_only_in_the_schedule(rows: Rows) -> None:
+    carbon_unknown(rows)
+    rows["schedules"][0]["gco2_forecast"] = 100.0
+
+
 def more_power_than_asked(rows: Rows) -> None:
     rows["workloads"][0]["power_kw"] = 5
 
@@ -470,6 +488,7 @@ def unreadable_tables(rows: Rows) -> None:
         pytest.param(false_price, 6, {"message-6"}, id="price-not-in-the-tables"),
         pytest.param(dearer_energy, 6, {"message-6"}, id="energy-cost-above-refusal"),
         pytest.param(dearer_plan, 11, {"message-6", "schedule-b-1"}, id="dearer-in-the-schedule"),
+        pytest.param(carbon_only_in_the_schedule, 11, {"message-5", "schedule-a-1"}, id="carbon"),
         pytest.param(silent_refusal, 6, {"message-8"}, id="refusal-without-a-reason"),
         pytest.param(unreadable_tables, 11, {"message-4"}, id="unreadable-tables"),
     ],
