@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 # Rules, in-process replays, SQL and its servers share the cores; Ray clusters have them alone.
 PARALLEL := tests/unit tests/scenarios tests/serve tests/contract tests/database tests/embedded tests/chaos
-CHAOS := tests/chaos tests/scenarios tests/end_to_end
+# Kills on Ray first: they take longest and run one after the other, beside all the rest.
+CHAOS := -m chaos -n 2 --dist loadgroup --no-loadscope-reorder tests/end_to_end tests/scenarios tests/chaos
 # How often make chaos tries a promise.
 TRIALS ?= 1000
 SERIAL := tests/actors tests/end_to_end
@@ -48,10 +49,10 @@ test: setup ## format, lint, types, import contracts, and the test suite
 
 test-long: setup ## what takes longer than the suite may
 	@$(BIN)/python -m pytest -q -m 'long and not live and not chaos'
-	@GRIDPACT_CHAOS_TRIALS=200 $(BIN)/python -m pytest -q -m chaos $(CHAOS)
+	@GRIDPACT_CHAOS_TRIALS=200 $(BIN)/python -m pytest -q $(CHAOS)
 
 chaos: setup ## kills, power cuts and I/O errors by the thousand; one table of promises kept
-	@GRIDPACT_CHAOS_TRIALS=$(TRIALS) $(BIN)/python -m pytest -q -m chaos $(CHAOS)
+	@GRIDPACT_CHAOS_TRIALS=$(TRIALS) $(BIN)/python -m pytest -q $(CHAOS)
 
 lint: setup ## ruff, mypy --strict, import contracts
 	@$(BIN)/ruff format --check --quiet $(SOURCES)

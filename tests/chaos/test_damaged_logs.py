@@ -20,7 +20,7 @@ from storage_samples import log, run_record
 from storage.spool import Spool
 from storage.spool_file import SpoolSettings, open_database
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("damaged-logs"), pytest.mark.timeout(900)]
 
 QUIET = SpoolSettings(ballast_bytes=0)
 COMMITS = 3

@@ -37,6 +37,7 @@ from storage.system_clock import SystemClock
 
 pytestmark = [
     pytest.mark.chaos,
+    pytest.mark.xdist_group("database-kills"),
     pytest.mark.long,
     pytest.mark.embedded,
     pytest.mark.timeout(1200),

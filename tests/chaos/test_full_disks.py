@@ -24,7 +24,7 @@ from schema.errors import SpoolFull
 from storage.spool_file import Ballast, SpoolSettings, open_database
 from storage.writer import SpoolWriter
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("full-disks"), pytest.mark.timeout(900)]
 
 BALLAST_BYTES = 256 * 1024
 LEAST_ROOM, MOST_ROOM = 600_000, 1_200_000

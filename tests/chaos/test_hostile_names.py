@@ -23,7 +23,12 @@ from schema.rows import Record
 from storage.ports import equal
 from storage.supabase_store import from_state_file
 
-pytestmark = [pytest.mark.chaos, pytest.mark.embedded, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.xdist_group("hostile-names"),
+    pytest.mark.embedded,
+    pytest.mark.timeout(900),
+]
 
 FRAGMENTS = (
     "' or 1=1 --", '"; drop table agents; --', "'); delete from scenario_runs; --", "$$", "/*",

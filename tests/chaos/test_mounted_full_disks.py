@@ -22,7 +22,11 @@ from schema.errors import SpoolFull
 from storage.spool_file import SpoolSettings, open_database
 from storage.writer import SpoolWriter
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.xdist_group("mounted-full-disks"),
+    pytest.mark.timeout(900),
+]
 
 DISK_BYTES = 12 * 1024 * 1024
 SETTINGS = SpoolSettings(ballast_bytes=512 * 1024, allow_unsafe_disk=True)

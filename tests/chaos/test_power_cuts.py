@@ -32,7 +32,7 @@ from storage.spool_file import SpoolSettings, open_database
 from storage.spool_rows import State
 from storage.writer import SpoolWriter, Vault
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("power-cuts"), pytest.mark.timeout(900)]
 
 #: The logs of every other put become a chunk.
 QUIET = SpoolSettings(ballast_bytes=0, chunk_rows=4)

@@ -27,7 +27,12 @@ from schema.clock import VirtualClock
 from storage.spool_file import SpoolSettings
 from storage.writer import SpoolWriter
 
-pytestmark = [pytest.mark.chaos, pytest.mark.embedded, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.xdist_group("process-kills"),
+    pytest.mark.embedded,
+    pytest.mark.timeout(900),
+]
 
 #: Kills of one spool, before the next begins with an empty one.
 ROUND = 70

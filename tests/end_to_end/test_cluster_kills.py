@@ -29,6 +29,7 @@ from storage.embedded.supervisor import Migrate
 
 pytestmark = [
     pytest.mark.chaos,
+    pytest.mark.xdist_group("ray"),
     pytest.mark.long,
     pytest.mark.ray,
     pytest.mark.embedded,

@@ -76,7 +76,12 @@ AUDITED = (
     "compute_assets",
 )
 
-pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(max(900, SEEDS * 20))]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.xdist_group("days-with-kills"),
+    pytest.mark.long,
+    pytest.mark.timeout(max(900, SEEDS * 20)),
+]
 
 
 @dataclass(frozen=True)

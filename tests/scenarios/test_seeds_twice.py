@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 from chaos_table import Tally
 
-pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.xdist_group("seeds-twice"),
+    pytest.mark.long,
+    pytest.mark.timeout(900),
+]
 
 #: A replay takes a second, so there are fewer of them.
 SHARE = 20
