@@ -51,6 +51,7 @@ from agents.core.market.settlement import (
     SMALL_REPAIR,
     Floor,
     RepairPlan,
+    Schedule,
     Starts,
     improve,
     let_choose,
@@ -214,7 +215,7 @@ def negotiate(
         market,
         counted,
         starts,
-        schedule=SMALL if mustered else LARGE if count <= HUGE_FROM else HUGE,
+        schedule=_schedule(options, count, mustered=mustered),
         plan=_repair_plan(about, EFFORT[options.quality], mustered=mustered),
         mustered=mustered,
         seed=options.seed,
@@ -246,6 +247,7 @@ def negotiate(
         starts,
         _by_organisation(first),
         _by_organisation(interim),
+        plan_polish(options, count),
         on_round,
     )
 
@@ -261,14 +263,14 @@ def _close(
     starts: Starts,
     first: tuple[Proposals, ...],
     interim: tuple[Proposals, ...],
+    polish: tuple[Level, ...],
     on_round: Callable[[Round], None] | None,
 ) -> Outcome:
     rounds = list(found.rounds)
+    energy = sum(part.energy_w for part in about)
 
-    def certify(mu_q: Ints) -> Round:
-        current = announce(
-            market, counted, Prices(mu_q, found.prices.supply_q), Level(1, 0.0), len(rounds) + 1
-        )
+    def certify(prices: Prices) -> Round:
+        current = announce(market, counted, prices, Level(1, 0.0), len(rounds) + 1)
         rounds.append(current)
         if on_round is not None:
             on_round(current)
@@ -277,17 +279,30 @@ def _close(
     loads = floor.loads[winner]
     largest = max((int(part.powers[-1]) for part in about if len(part.powers)), default=0)
     scarce = nearly_full(market, loads, largest)
-    settled = certify(floor.mu_q[winner])
-    best = settled if settled.bound_nano > found.bound_nano else None
-    mu_q = np.where(scarce, found.prices.mu_q if best is None else floor.mu_q[winner], 0)
-    posted = certify(mu_q)
-    bound = max(found.bound_nano, settled.bound_nano, posted.bound_nano)
+    settled = certify(Prices(floor.mu_q[winner], found.prices.supply_q))
+    bound, prices = found.bound_nano, found.prices
+    if settled.bound_nano > bound:
+        bound, prices = settled.bound_nano, settled.prices
+    if polish:
+        polished = discover(
+            market,
+            counted,
+            prices,
+            polish,
+            energy_w=energy,
+            first_number=len(rounds) + 1,
+            on_round=on_round,
+        )
+        rounds.extend(polished.rounds)
+        if polished.bound_nano > bound:
+            bound, prices = polished.bound_nano, polished.prices
+    posted = certify(Prices(np.where(scarce, prices.mu_q, 0), prices.supply_q))
+    bound = max(bound, posted.bound_nano)
     places = join_by_organisation(counted.ask(NamePlaces()))
     refusals = sorted(
         (refusal for part in counted.ask(Explain(loads)) for refusal in part),
         key=lambda refusal: (refusal.organisation, refusal.key),
     )
-    energy = sum(part.energy_w for part in about)
     cost = int(standing.cost_nano[winner])
     refused_nano = int(standing.refused_nano[winner])
     return Outcome(
@@ -363,6 +378,24 @@ def plan_levels(
     return (*levels, Level(15, 0.005, _sample(4 * SAMPLE_FROM, count), salt)) if few else levels
 
 
+def plan_polish(options: Options, count: int) -> tuple[Level, ...]:
+    """Plan the rounds after the settlement, whose prices are near the best.
+
+    They raise the bound alone, by a third to a half of the gap. Small conversations have long found
+    it in discovery.
+    """
+    if options.quality is Quality.FAST or count <= MULTI_START_UP_TO:
+        return ()
+    if count <= SAMPLE_FROM:
+        level = Level(20, 0.002)
+    elif count <= HUGE_FROM:
+        level = Level(30, 0.003)
+    else:
+        level = Level(8, 0.001)
+    best = options.quality is Quality.BEST
+    return (replace(level, rounds=2 * level.rounds) if best else level,)
+
+
 def _sample(wanted: int, count: int) -> int:
     """Give the share of workloads to ask, of 2^32; 0 asks all."""
     return 0 if wanted >= count else (wanted << 32) // count
@@ -431,6 +464,12 @@ def _without_windows(
         energy_w=sum(part.energy_w for part in about),
     )
     return found.prices
+
+
+def _schedule(options: Options, count: int, *, mustered: bool) -> Schedule:
+    if mustered:
+        return SMALL
+    return HUGE if count > HUGE_FROM and options.quality is not Quality.BEST else LARGE
 
 
 def _repair_plan(about: list[Description], effort: Effort, *, mustered: bool) -> RepairPlan:

@@ -147,13 +147,14 @@ class ShardBook:
         return len(self._rows.key)
 
     def _sort(self, fleet: Fleet, groups: Sequence[int]) -> None:
-        self._rows, self._place, self._origin = sort_rows(
-            fleet, groups, self._edges, with_supplies=len(self._slot_q) > 0
-        )
+        # What the last conversation left goes before this one's tables are made.
         self._samples: dict[tuple[int, int], Level] = {}
         self._plan = None
         self._saved = None
         self._chosen = np.zeros((0, 0), np.uint8)
+        self._rows, self._place, self._origin = sort_rows(
+            fleet, groups, self._edges, with_supplies=len(self._slot_q) > 0
+        )
         self._by_key = np.argsort(self._rows.key, kind="stable")
         self._in_force = InForce(self._rows, self._force, self._need_market())
 

@@ -23,6 +23,7 @@ from market_samples import (
 from outcome_checks import hold
 from referee import optimum_gbp
 
+from agents.core.market import negotiate as module
 from agents.core.market.contractors import InProcessContractors, make_books
 from agents.core.market.discovery import Level, Prices, announce, discover, opening_prices
 from agents.core.market.instances import Instance, Trace, make_instance
@@ -178,3 +179,18 @@ def test_an_overloaded_market_ends_within_a_tenth_of_its_bound(trace: Trace) -> 
     outcome = hold(made.market, made.fleets)
     assert 0 < outcome.refused < 1_000
     assert outcome.gap <= 0.10
+
+
+def test_rounds_after_the_settlement_raise_the_bound_and_move_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = make_instance(2_500, seed=3, utilisation=0.70, organisations=2)
+    polished = hold(made.market, made.fleets)
+    monkeypatch.setattr(module, "plan_polish", lambda _options, _count: ())
+    plain = hold(made.market, made.fleets)
+    assert polished.cost_nano == plain.cost_nano
+    assert [part.site.tolist() for part in polished.places] == [
+        part.site.tolist() for part in plain.places
+    ]
+    assert plain.bound_nano < polished.bound_nano < polished.cost_nano
+    assert len(polished.rounds) == len(plain.rounds) + 21
