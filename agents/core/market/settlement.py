@@ -188,7 +188,7 @@ class Floor:
         kappa: float = 0.0,
         ramp: Floats | float = 0.0,
         hard: bool = False,
-        share: float = 0.5,
+        share: float = 1.0,
         active: Bools | None = None,
         outside: Bools | None = None,
         visit: int = VISIT_ALL,
@@ -391,7 +391,7 @@ def place_missing(
     terms = floor.terms(
         mu_q=mu,
         hard=True,
-        share=0.5 * theta,
+        share=theta,
         active=active,
         visit=VISIT_MISSING,
         use_naive=use_naive,
@@ -493,7 +493,7 @@ def finish(
         terms = floor.terms(
             mu_q=mu,
             hard=True,
-            share=0.5 * theta,
+            share=theta,
             active=active,
             outside=active & (theta == 0.0),
             use_naive=use_naive,
@@ -573,7 +573,7 @@ def settle(
     standing = finish(floor, contractors, schedule.theta)
     if len(market.slot_q) and pack(market, contractors, floor.starts):
         floor.take(ask_standing(contractors))
-        standing = finish(floor, contractors, (0.0, 0.0), use_naive=False)
+        standing = finish(floor, contractors, schedule.theta, use_naive=False)
         if pack(market, contractors, floor.starts):
             standing = ask_standing(contractors)
             floor.take(standing)
