@@ -27,17 +27,19 @@ from scenarios.cast import (
 from scenarios.outcome import ShardFigures
 from scenarios.scenario import Scenario
 from scenarios.specs import compute_specs, orchestrator_spec, storage_spec
-from schema.errors import AgentUnavailable
+from schema.errors import AgentUnavailable, ClusterLost
 from schema.messages import MANAGER
 from schema.orders import WindowUpdate
 from schema.periods import format_instant
 from schema.readings import Source as DataSource
 from schema.rows import ALL_TABLES, Row, ScenarioRunRow
-from schema.rows.system import AgentKind
+from schema.rows.system import AgentKind, RunState
 from schema.settings import Settings
 from storage.actor import RayStorage
 from storage.client import StorageClient
+from storage.last_word import leave_run
 from storage.ports import equal
+from storage.system_clock import SystemClock
 
 T = TypeVar("T")
 
@@ -87,6 +89,7 @@ class RayStage:
             name: organisation_source(path, scenario.seed, name) for name in scenario.organisations
         }
         self._beats: dict[str, Heartbeat] = {}
+        self._unsaid: ScenarioRunRow | None = None
         self._client: StorageClient
         self._loop = asyncio.new_event_loop()
 
@@ -192,8 +195,11 @@ class RayStage:
         self._client.put_sync([row.to_record(self._run_id) for row in rows])
 
     def put_run(self, run: ScenarioRunRow, *, within_s: float | None = None) -> None:
-        """See ``Stage``."""
-        self._wait(asyncio.wait_for(self._client.put_run(self._run_id, run), within_s))
+        """See ``Stage``; with Ray dead the row goes to the spool once its holder has ended."""
+        self._unsaid = run
+        if self._cluster.lost is None:
+            self._wait(asyncio.wait_for(self._client.put_run(self._run_id, run), within_s))
+            self._unsaid = None
 
     def backlog(self) -> int:
         """See ``Stage``."""
@@ -253,6 +259,12 @@ class RayStage:
         """See ``Stage``."""
         try:
             self._cluster.stop()
+        except ClusterLost:
+            if self._unsaid is not None:
+                # The loss interrupts the run as a user would; it is a failure all the same.
+                failed = self._unsaid.model_copy(update={"state": RunState.FAILED})
+                leave_run(self._spool, self._run_id, failed, SystemClock())
+            raise
         finally:
             self._memories.cleanup()
             self._loop.close()

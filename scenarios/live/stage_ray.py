@@ -23,7 +23,7 @@ from fetchers.report import PollReport
 from scenarios.cast import STORAGE, base_url, fetcher_name
 from scenarios.live.stage import Bookkeeping, Pulse
 from scenarios.specs import compute_specs, orchestrator_spec, storage_spec
-from schema.errors import AgentUnavailable, GridpactError
+from schema.errors import AgentUnavailable, ClusterLost, GridpactError
 from schema.messages import MANAGER
 from schema.orders import WindowUpdate
 from schema.readings import Source as DataSource
@@ -32,6 +32,8 @@ from schema.rows.system import AgentKind, AgentStatus
 from schema.settings import Settings
 from storage.actor import RayStorage
 from storage.client import StorageClient
+from storage.last_word import leave_run
+from storage.system_clock import SystemClock
 
 T = TypeVar("T")
 Question = Callable[[ActorHandle[Any]], Awaitable[T]]
@@ -91,6 +93,7 @@ class RayLiveStage(Bookkeeping):
         self._interval_s, self._seed = interval_s, seed
         self._refresh_interval_s = refresh_interval_s
         self._pulses: dict[str, Pulse] = {}
+        self._unsaid: ScenarioRunRow | None = None
 
     @property
     def negotiates(self) -> bool:
@@ -155,7 +158,19 @@ class RayLiveStage(Bookkeeping):
 
     def close(self) -> None:
         """Stop every actor, storage last; rows not yet sent stay in the spool."""
-        self._cluster.stop(budget_s=STOP_BUDGET_S)
+        try:
+            self._cluster.stop(budget_s=STOP_BUDGET_S)
+        except ClusterLost:
+            if self._unsaid is not None:
+                leave_run(self._spool, self.run_id, self._unsaid, SystemClock())
+            raise
+
+    async def put_run(self, run: ScenarioRunRow) -> None:
+        """See ``LiveStage``; with Ray dead the row goes to the spool once its holder has ended."""
+        self._unsaid = run
+        if self._cluster.lost is None:
+            await super().put_run(run)
+            self._unsaid = None
 
     # -- the actors --------------------------------------------------------------------------------
 
@@ -189,6 +204,8 @@ class RayLiveStage(Bookkeeping):
         self, now: datetime, told: Mapping[str, Mapping[str, Any]], *, last: bool = False
     ) -> None:
         """See ``LiveStage``; an actor that does not answer keeps its last heartbeat."""
+        if self._cluster.lost is not None:
+            return
 
         async def feel(name: str, pulse: Pulse) -> None:
             try:

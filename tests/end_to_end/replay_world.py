@@ -58,6 +58,17 @@ class World:
         with closing(psycopg.connect(url)) as connection:
             return {table: _rows(connection, table, run_id) for table in _tables(connection)}
 
+    def confirmed(self) -> int:
+        """Count the orders of all runs that a provider confirmed."""
+        url = self.server.endpoint.database_url
+        assert url is not None
+        with closing(psycopg.connect(url)) as connection:
+            found = connection.execute(
+                "select count(*) from beckn_transactions where action = 'on_confirm'"
+            ).fetchone()
+        assert found is not None
+        return int(found[0])
+
     def count(self, run_id: str) -> int:
         return sum(len(rows) for rows in self.rows(run_id).values())
 

@@ -52,6 +52,7 @@ def test_a_replay_ends_with_words_and_its_rows_go_with_the_next(
     accepted = _accepted(world.home)
     assert len(accepted) > 100
     outcome = world.run("replay", MINI, "--json").json()
+    assert _states(world)[-2:] == ["failed", "done"]
     assert waiting_rows(world.home) == {}
     assert outcome["digest"] == digest_in_process(MINI)
     tables = world.rows(outcome["run_id"])
@@ -92,6 +93,19 @@ def test_a_command_on_a_cluster_of_others_ends_when_its_head_is_lost(world: Worl
     finally:
         cluster.end()
     _says_what_died(finished, "GCS")
+
+
+def _states(world: World) -> list[str]:
+    """Give where all runs stand, the oldest first."""
+    url = world.server.endpoint.database_url
+    assert url is not None
+    with closing(psycopg.connect(url)) as connection:
+        return [
+            state
+            for (state,) in connection.execute(
+                "select state from scenario_runs order by recorded_at"
+            )
+        ]
 
 
 def _ended(launched: Launched, part: str) -> Finished:

@@ -239,7 +239,7 @@ def test_killed_actors_change_nothing(plain: Seen, world: World) -> None:
     Storage's is when rows were sent and not confirmed.
     """
     gate = world.gate
-    before = gate.ingests
+    before, confirmed = gate.ingests, world.confirmed()
     launched = world.launch("replay", MINI, "--json", "--shards", "2")
     launched.until("a conversation", lambda: launched.actors("OrchestratorShell.tick"))
     launched.kill("ComputeShell")
@@ -256,6 +256,8 @@ def test_killed_actors_change_nothing(plain: Seen, world: World) -> None:
     launched.kill("StorageActor")
     gate.release()
     launched.until("storage again", lambda: launched.actors("StorageActor"))
+    # A fetcher that holds orders has something to forget.
+    launched.until("a window booked", lambda: world.confirmed() > confirmed)
     launched.kill_all("FetcherActor")
     launched.until("a later conversation", lambda: launched.actors("OrchestratorShell.tick"))
     launched.kill("OrchestratorShell")

@@ -31,7 +31,9 @@ from storage_samples import (
 from schema.clock import VirtualClock
 from schema.errors import AgentUnavailable, RecordConflict, SpoolFull, StorageError
 from schema.rows import Record
+from schema.rows.system import RunState
 from storage.client import PUT_ROWS, StorageClient, pack, retry_delay, unpack
+from storage.last_word import leave_run
 from storage.memory import MemoryStore
 from storage.ports import Checkpoint, PutAck
 from storage.service import StorageService
@@ -78,6 +80,23 @@ async def test_the_grid_state_shows_every_acknowledged_row(tmp_path: Path) -> No
         for n in range(20):
             await storage.put([regional(1, START, float(n), version=n)])
             assert storage.grid_state().intensity_gco2_per_kwh[0, 0] == n
+
+
+async def test_the_last_word_of_a_run_goes_with_the_next_who_opens_its_spool(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    with service(tmp_path, store) as storage:
+        await storage.put_run(RUN, run_row())
+    failed = run_row().model_copy(update={"state": RunState.FAILED, "clock_at": None})
+    leave_run(tmp_path, RUN, failed, VirtualClock(START + timedelta(minutes=1)))
+    with service(tmp_path, store) as storage:
+        await storage.barrier(10)
+        row = store.tables["scenario_runs"][RUN]
+        assert (row["state"], row["clock_at"]) == ("failed", "2026-05-01T10:00:00Z")
+        # Somebody holds the spool: nothing is written, and the log says so.
+        leave_run(tmp_path, RUN, run_row(), VirtualClock(START + timedelta(minutes=2)))
+    assert "could not be marked running" in caplog.text
 
 
 async def test_runs_do_not_see_each_other(tmp_path: Path) -> None:
