@@ -9,7 +9,11 @@ best one.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +63,19 @@ class Verdict:
     integer_seconds: float
 
 
+@contextmanager
+def _standard_output_kept_free() -> Iterator[None]:
+    """HiGHS greets on file descriptor 1 before any option is set; answers as JSON go there."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 class Master:
     """The restricted master: a row a workload and a row a cell that anybody uses."""
 
@@ -69,7 +86,8 @@ class Master:
         self._grid = case.market.grid_q
         self.columns = 0
         self._known: set[bytes] = set()
-        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        with _standard_output_kept_free():
+            solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
         # Masters are so degenerate that simplex pivots for longer than interior points need.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,18 @@ def test_json_has_a_row_a_size_and_the_rivals_of_every_case(
     for case in told["cases"]:
         by_case.setdefault((case["workloads"], case["seed"]), set()).add(case["digest"])
     assert all(len(digests) == 1 for digests in by_case.values()), "shards change nothing"
+
+
+def test_json_stays_clean_beside_a_solver_that_greets_on_standard_output() -> None:
+    # A process of its own: it greets once, past Python's own standard output.
+    words = "bench negotiate --in-process --runs 1 --workloads 60 --seeds 2 --traces pai"
+    finished = subprocess.run(
+        [sys.executable, "run_cluster.py", *words.split(), "--vs", "highs", "--json"],
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).parents[4],
+    )
+    assert len(json.loads(finished.stdout)["referee"]) == 1
 
 
 def test_tables_name_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
