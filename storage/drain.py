@@ -65,19 +65,37 @@ class Drain:
     async def run(self) -> None:
         """Send until cancelled; after a failure of our own, tell, wait and begin anew."""
         while True:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._run_ordered(self._lanes[Lane.ORDERED]))
-                    group.create_task(self._run_facts(self._lanes[Lane.FACTS]))
-            except* Exception as failures:
-                log.exception("sending on has failed; beginning anew")
-                msg = f"sending on has failed and begins anew soon: {failures.exceptions[0]!r}"
-                # Whoever was to find out whether the store is back has been cancelled.
-                self._outage.succeeded()
-                for lane in self._lanes.values():
-                    lane.fail(StorageError(msg))
+            failure = await self._first_failure()
+            log.error("sending on has failed; beginning anew", exc_info=failure)
+            # Whoever was to find out whether the store is back has been cancelled.
+            self._outage.succeeded()
+            for lane in self._lanes.values():
+                msg = f"sending on has failed and begins anew soon: {failure!r}"
+                lane.fail(StorageError(msg))
             self._notify()
             await self._clock.sleep(self._rng.uniform(PROBE_S, 1.5 * PROBE_S))
+
+    async def _first_failure(self) -> BaseException:
+        """Send on both lanes until one fails, and end the other.
+
+        No task group: one whose child fails as it is cancelled tells of the failure alone, and who
+        cancelled it waits for ever.
+        """
+        tasks = [
+            asyncio.create_task(self._run_ordered(self._lanes[Lane.ORDERED])),
+            asyncio.create_task(self._run_facts(self._lanes[Lane.FACTS])),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        return next(
+            found
+            for found in ended
+            if found is not None and not isinstance(found, asyncio.CancelledError)
+        )
 
     def look_again(self) -> None:
         """Say that rows which had been passed by are waiting once more."""

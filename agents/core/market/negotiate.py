@@ -69,6 +69,8 @@ MULTI_START_UP_TO = 2_000
 CLASSES_UP_TO = 9_999
 #: Above so many workloads discovery asks samples.
 SAMPLE_FROM = 20_000
+#: Above so many workloads rounds after the settlement raise the bound.
+POLISH_FROM = 1_000
 #: Above so many workloads sweeps are fewer.
 HUGE_FROM = 500_000
 
@@ -381,18 +383,20 @@ def plan_levels(
 def plan_polish(options: Options, count: int) -> tuple[Level, ...]:
     """Plan the rounds after the settlement, whose prices are near the best.
 
-    They raise the bound alone, by a third to a half of the gap. Small conversations have long found
-    it in discovery.
+    They raise the bound alone, in large fleets by a third to a half of the gap. In conversations so
+    small that lumps make most of it, only the best effort takes the time.
     """
-    if options.quality is Quality.FAST or count <= MULTI_START_UP_TO:
+    best = options.quality is Quality.BEST
+    if options.quality is Quality.FAST or (count <= POLISH_FROM and not best):
         return ()
-    if count <= SAMPLE_FROM:
+    if count <= MULTI_START_UP_TO:
+        level = Level(40, 0.005)
+    elif count <= SAMPLE_FROM:
         level = Level(20, 0.002)
     elif count <= HUGE_FROM:
         level = Level(30, 0.003)
     else:
         level = Level(8, 0.001)
-    best = options.quality is Quality.BEST
     return (replace(level, rounds=2 * level.rounds) if best else level,)
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -35,10 +36,12 @@ from schema.errors import (
     StorageUnavailable,
 )
 from storage.dead_letters import Reason
-from storage.lane import DrainSettings
+from storage.drain import Drain
+from storage.lane import DrainSettings, LaneStatus
 from storage.service import StorageService
 from storage.spool_file import SpoolSettings
 from storage.verdicts import Verdict
+from storage.writer import SpoolWriter
 
 QUIET = SpoolSettings(ballast_bytes=0)
 
@@ -327,6 +330,27 @@ async def test_a_failure_of_our_own_is_told_and_sending_begins_anew(tmp_path: Pa
     assert failures == []
     assert len(store.tables["agent_negotiations"]) == 5
     service.close()
+
+
+async def test_a_stop_is_heard_though_a_lane_fails_at_that_moment(tmp_path: Path) -> None:
+    class Failing(Drain):
+        async def _run_ordered(self, lane: LaneStatus) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                msg = f"a bug while {lane} was told to stop"
+                raise RuntimeError(msg) from None
+
+    clock = SleepLog()
+    writer = SpoolWriter(tmp_path, clock, QUIET)
+    writer.open()
+    sending = asyncio.create_task(Failing(writer, ScriptedStore(), clock, Random(1)).run())
+    await asyncio.sleep(0.01)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(sending, 5)
+    assert clock.slept == []
+    writer.close(5)
 
 
 # -- poison -------------------------------------------------------------------------------
