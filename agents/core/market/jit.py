@@ -46,7 +46,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function on its first call and keep the machine code on disk.
 
     It may not create or give back arrays: in return nobody counts references to those it is
-    handed. Counting is locked, since threads share arrays, and took half of all time.
+    handed. Counting is locked, since threads share arrays.
     """
     return _compiled(function, counts=False)
 

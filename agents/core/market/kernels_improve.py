@@ -19,6 +19,7 @@ from agents.core.market.kernels_search import (
     cheapest_run,
     make_scratch,
 )
+from agents.core.market.kernels_settle import price_above
 from agents.core.market.kernels_undo import (
     LARGEST,
     Before,
@@ -31,7 +32,7 @@ from agents.core.market.kernels_undo import (
     true_cost,
 )
 from agents.core.market.order import mix
-from agents.core.market.units import NANO_PER_QW, Floats, Ints
+from agents.core.market.units import Floats, Ints
 
 STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -254,11 +255,9 @@ def _improve(
             price, site, start = search(
                 i, True, prices.ramp[b], rows, plan, b, prices, supplies, excess, room, scratch
             )
-            if rows.accepted[i] == 0:
+            if rows.accepted[i] == 0 and price_above(price, i, rows):
                 # It would rather be refused, whatever the others gain.
-                cost_i = np.float64(price) * np.float64(rows.power[i]) * NANO_PER_QW
-                if cost_i > np.float64(rows.refusal[i]):
-                    site = -1
+                site = -1
             if site >= 0:
                 lay(i, site, start, scratch.picked, rows, plan, b, prices, supplies, excess, room)
             after += true_cost(i, rows, plan, b, prices.grid, supplies.value, weight)

@@ -383,7 +383,7 @@ def plan_levels(
 def plan_polish(options: Options, count: int) -> tuple[Level, ...]:
     """Plan the rounds after the settlement, whose prices are near the best.
 
-    They raise the bound alone, in large fleets by a third to a half of the gap. In conversations so
+    They raise the bound alone. In conversations so
     small that lumps make most of it, only the best effort takes the time.
     """
     best = options.quality is Quality.BEST
